@@ -1,0 +1,25 @@
+#pragma once
+
+#include "bliss/survey/wcs.hpp"
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+namespace bliss::catalog {
+
+/// A position of the first list and one of the second that are taken for the same source.
+struct MatchedPair {
+    std::size_t first = 0;
+    std::size_t second = 0;
+    double distance_px = 0;  ///< Euclidean
+};
+
+/// Matches two lists of positions one to one. A pair may be closer than `limit_px` (> 0) in x and in y; of all such
+/// matchings it gives one with the most pairs, and among those the least sum of Euclidean distances.
+/// Positions that are not finite match nothing. Pairs come in the order of `first`.
+/// @source Hansen et al. 2022, section 5.1: matches within 1 pixel in L-infinity, by assignment.
+[[nodiscard]] std::vector<MatchedPair> match_positions(std::span<const survey::PixelPosition> first,
+                                                       std::span<const survey::PixelPosition> second, double limit_px = 1);
+
+}  // namespace bliss::catalog

@@ -1,0 +1,110 @@
+#pragma once
+
+#include "bliss/h5/member.hpp"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bliss::catalog {
+
+/// Version of the file layout below; raised whenever a member or its meaning changes.
+inline constexpr std::int64_t k_schema_version = 1;
+
+/// Bits of `flags`.
+enum Flag : std::uint32_t {
+    k_flag_masked_pixels = 1u << 0,  ///< a pixel within 3 px of the source is not valid
+    k_flag_frame_edge = 1u << 1,     ///< within 24 px of the frame's edge: part of the receptive field is off the frame
+    k_flag_merged_tiles = 1u << 2,   ///< the source's posterior is spread over several tiles and was joined
+    k_flag_multiple = 1u << 3,       ///< its tile holds more than one source in the mode
+};
+
+/// One candidate source of one field: the mode of its posterior and what is uncertain about it.
+/// Packed: the memory layout is the file layout, as collective HDF5 writing needs it.
+#pragma pack(push, 1)
+struct SourceRow {
+    std::int64_t field_index;   ///< row of /fields
+    std::int32_t run;
+    std::int32_t camcol;
+    std::int32_t field;
+    std::int32_t tile_row;
+    std::int32_t tile_col;
+    std::int32_t slot;          ///< which of the tile's sources, 0 = brightest
+    double x_px;                ///< column, 0 = centre of the first pixel
+    double y_px;                ///< row
+    double x_err_px;
+    double y_err_px;
+    double ra_deg;              ///< ICRS; NaN without a WCS
+    double dec_deg;
+    double p_source;            ///< probability that there is a source
+    double p_star;              ///< probability that it is a star, given that it is a source
+    double flux_nmgy;           ///< total flux, posterior median
+    double flux_err_nmgy;       ///< half the central 68 % interval
+    double ln_flux_e_mean;      ///< Normal posterior of ln(flux / electron)
+    double ln_flux_e_sd;
+    double mag;
+    double mag_err;
+    std::uint32_t flags;
+};
+
+/// One field of the run.
+struct FieldRow {
+    std::int32_t run;
+    std::int32_t camcol;
+    std::int32_t field;
+    std::int32_t status;          ///< 0 done, 1 failed (see reason)
+    char band[8];
+    std::int64_t height_px;
+    std::int64_t width_px;
+    std::int64_t first_source;    ///< first row in /catalog
+    std::int64_t source_count;    ///< rows in /catalog
+    double expected_sources;      ///< sum of tile source counts under the posterior
+    double ra_deg;                ///< of the frame's centre
+    double dec_deg;
+    double corner_ra_deg[4];      ///< (0,0), (0,W-1), (H-1,W-1), (H-1,0)
+    double corner_dec_deg[4];
+    double psf_fwhm_px;
+    double background_e;          ///< median
+    double electrons_per_nmgy;    ///< median
+    double valid_share;
+    char reason[256];             ///< why it failed; empty when done
+};
+#pragma pack(pop)
+
+/// How a member stands in HDF5, FITS and CSV.
+using Member = h5::Member;
+
+/// Members of a row type, in order. The list's end is the row's end: nothing is left out.
+[[nodiscard]] std::span<const Member> source_members();
+[[nodiscard]] std::span<const Member> field_members();
+
+/// What was run to make a catalogue; root attributes of the file.
+struct Provenance {
+    std::string configuration;  ///< resolved TOML
+    std::string configuration_sha256;
+    std::string model_sha256;
+    std::string program_version;
+};
+
+/// A catalogue in memory: what one catalog.h5 holds.
+struct Catalog : Provenance {
+    std::vector<SourceRow> sources;
+    std::vector<FieldRow> fields;
+};
+
+/// Copies a text into a row's member: cut to fit, the rest zeros.
+template <std::size_t N>
+void set_text(char (&member)[N], std::string_view text) {
+    for (std::size_t i = 0; i < N; ++i) member[i] = i < text.size() ? text[i] : '\0';
+}
+
+/// The text of a row's member, without its padding.
+template <std::size_t N>
+[[nodiscard]] std::string_view text_of(const char (&member)[N]) {
+    const std::string_view all{member, N};
+    return all.substr(0, all.find('\0'));
+}
+
+}  // namespace bliss::catalog

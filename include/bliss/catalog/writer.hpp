@@ -1,0 +1,41 @@
+#pragma once
+
+#include "bliss/catalog/schema.hpp"
+#include "bliss/comm/communicator.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace bliss::catalog {
+
+/// One field as its rank holds it: where it stands among all fields (the row of /fields), and how many sources it has.
+/// `row.first_source`, `row.source_count` are set by the writer.
+struct LocalField {
+    std::int64_t index = 0;
+    std::int64_t source_count = 0;
+    FieldRow row{};
+};
+
+/// Gives the sources of the i-th local field (as many as its source_count). Called once for each, in the order of `index`,
+/// so a rank can read them from its journal when they are wanted. The writer sets their field_index.
+using SourceLoader = std::function<std::vector<SourceRow>(std::size_t i)>;
+
+/// Writes one catalogue of all ranks' fields: /fields in the order of `index`, /catalog field by field in that order.
+/// The bytes are the same whichever rank holds which field. The file appears under `path` complete or not at all.
+///
+/// Cost: one pass over the sources; memory for `round_bytes` of rows a rank, or one field's if that is more.
+/// @collective Over `comm`. Each field is on exactly one rank, and the indices of all ranks are 0 ... fields - 1.
+/// @throws DataError when an index is missing or doubled or a loader gives another number of rows, H5Error or IoError when
+/// the file cannot be written, and whatever a loader throws: the same on all ranks.
+void write_catalog(const std::filesystem::path& path, const comm::Communicator& comm, std::vector<LocalField> fields,
+                   const SourceLoader& load_sources, const Provenance& provenance,
+                   std::int64_t round_bytes = std::int64_t{64} << 20);
+
+/// The same for a catalogue that one process holds: its fields and sources are taken as they stand, apart from indices and
+/// counts. @throws DataError also when a field's first_source and source_count do not lie within the sources.
+void write_catalog(const std::filesystem::path& path, const Catalog& catalog);
+
+}  // namespace bliss::catalog

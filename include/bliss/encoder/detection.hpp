@@ -1,0 +1,70 @@
+#pragma once
+
+#include "bliss/encoder/settings.hpp"
+
+#include <torch/nn/module.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/pimpl.h>
+
+#include <vector>
+
+namespace bliss::encoder {
+
+/// Parameters of the variational distribution of every tile (paper section 3.1). T_h x T_w tiles of B images.
+///
+/// Count: categorical over 0 ... M. For source slot m: location (u, v) in the tile's unit square, each a Normal truncated
+/// to [0, 1]; ln of the flux in electrons: Normal.
+struct TilePosterior {
+    at::Tensor count_logits;  ///< (B, M + 1, T_h, T_w)
+    at::Tensor u_mean, u_sd;  ///< (B, M, T_h, T_w) along columns, in tiles
+    at::Tensor v_mean, v_sd;  ///< (B, M, T_h, T_w) along rows, in tiles
+    at::Tensor ln_flux_mean, ln_flux_sd;  ///< (B, M, T_h, T_w)
+};
+
+/// Scales and shifts channels by what differs between fields; the identity when new.
+class FilmImpl : public torch::nn::Module {
+public:
+    FilmImpl(std::int64_t conditions, std::int64_t channels);
+    at::Tensor forward(const at::Tensor& x, const at::Tensor& conditions);
+
+private:
+    torch::nn::Linear hidden_{nullptr};
+    torch::nn::Linear out_{nullptr};
+    std::int64_t channels_;
+};
+TORCH_MODULE(Film);
+
+/// The detection encoder: a tower of valid convolutions with a receptive field of exactly 52 pixels and total stride 4.
+///
+/// On one padded tile (52 x 52) it gives one tile's parameters; slid over a padded image it gives, for every tile, exactly
+/// what it would give on that tile alone, because nothing in it looks outside the window: no padding, no statistics over
+/// pixels. No normalisation layers; residual blocks start as the identity.
+class DetectionEncoderImpl : public torch::nn::Module {
+public:
+    explicit DetectionEncoderImpl(const EncoderConfig& config);
+
+    /// Raw outputs. @param x features (B, C, 4 T_h + 48, 4 T_w + 48) @param conditions (B, k_condition_count) float
+    /// @return (B, (M + 1) + 6 M, T_h, T_w) float
+    at::Tensor forward(const at::Tensor& x, const at::Tensor& conditions);
+
+    /// Puts raw outputs into the ranges of the posterior's parameters.
+    /// @param ln_noise (B, 1, 1, 1) ln of the noise, sqrt(background): fluxes are predicted against it
+    [[nodiscard]] TilePosterior posterior(const at::Tensor& raw, const at::Tensor& ln_noise) const;
+
+    /// Computes the convolutions in bfloat16 (parameters are converted; the head stays in single precision).
+    void use_bfloat16();
+
+private:
+    at::Tensor conv_relu(std::size_t layer, const at::Tensor& x);
+
+    std::int64_t max_sources_;
+    std::vector<torch::nn::Conv2d> convs_;
+    Film film_half_{nullptr};
+    Film film_quarter_{nullptr};
+    torch::nn::Conv2d head_hidden_{nullptr};
+    torch::nn::Conv2d head_out_{nullptr};
+};
+TORCH_MODULE(DetectionEncoder);
+
+}  // namespace bliss::encoder

@@ -1,0 +1,55 @@
+#pragma once
+
+#include "bliss/encoder/classification.hpp"
+#include "bliss/encoder/detection.hpp"
+#include "bliss/encoder/settings.hpp"
+#include "bliss/encoder/tensor_file.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace bliss::encoder {
+
+/// Version of the model file's content; raised whenever the networks or their inputs change.
+inline constexpr std::int64_t k_model_version = 1;
+
+/// What a model was trained for and on: everything a user of the weights needs to know.
+struct ModelCard {
+    double sources_per_tile = 0;      ///< mean prior rate of the training images, sources above the label limit
+    double label_flux_min_e = 0;      ///< faintest reported source, electrons
+    double star_fraction = 0;         ///< prior share of stars
+    double psf_fwhm_px_low = 0, psf_fwhm_px_high = 0;        ///< range of seeing seen in training
+    double background_e_low = 0, background_e_high = 0;      ///< range of sky seen in training
+    double sources_per_tile_low = 0, sources_per_tile_high = 0;
+    std::uint64_t seed = 0;
+    std::int64_t steps = 0;
+    std::int64_t tiles = 0;           ///< tiles of simulated image seen
+    std::string training_config;      ///< resolved TOML
+    std::string program_version;
+    std::string metrics;              ///< JSON of the last validation, may be empty
+};
+
+/// The networks with what they need to be used.
+struct Model {
+    explicit Model(const EncoderConfig& config);
+
+    EncoderConfig config;
+    DetectionEncoder detection;
+    ClassificationEncoder classification;
+    ModelCard card;
+};
+
+/// Weights of both networks under the names "detection.*" and "classification.*"; they share memory with the model.
+[[nodiscard]] std::map<std::string, at::Tensor> named_weights(const Model& model);
+
+/// Writes a model file. @throws IoError.
+void save_model(const std::filesystem::path& path, const Model& model);
+
+/// @throws DataError naming the file: absent, not a model, of another version, or with weights that do not fit.
+[[nodiscard]] Model load_model(const std::filesystem::path& path);
+
+/// Copies tensors of the same names and shapes into the model's weights. @throws DataError naming `source`.
+void assign_weights(const Model& model, const std::map<std::string, at::Tensor>& weights, const std::string& source);
+
+}  // namespace bliss::encoder

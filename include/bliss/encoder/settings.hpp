@@ -1,0 +1,31 @@
+#pragma once
+
+#include "bliss/core/config.hpp"
+#include "bliss/survey/psf.hpp"
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace bliss::encoder {
+
+/// Shape of the networks. Everything here is stored in the model file.
+struct EncoderConfig {
+    std::vector<std::string> bands{"r"};
+    std::int64_t max_sources = 1;                     ///< M, most sources a tile's posterior holds
+    std::int64_t width = 32;                          ///< channels of the first stage; later stages have 2 and 4 times as many
+    std::int64_t head_width = 128;                    ///< hidden channels of the detection head
+    std::int64_t classifier_width = 16;               ///< channels of the classifier's first stage
+    std::vector<double> compression_scales{2, 30};    ///< asinh(u / scale), u in units of the noise
+};
+
+void describe(ConfigVisitor& visitor, EncoderConfig& config);
+
+/// Numbers that differ between fields and condition the networks: ln noise-equivalent area, ln radii of 50 % and 80 %
+/// encircled energy of the PSF, ln background; shifted and scaled to order one.
+inline constexpr std::int64_t k_condition_count = 4;
+[[nodiscard]] std::array<float, k_condition_count> conditioning(const survey::Psf& psf, double background_e);
+
+}  // namespace bliss::encoder

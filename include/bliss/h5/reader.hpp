@@ -1,0 +1,55 @@
+#pragma once
+
+#include "bliss/h5/member.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace bliss::h5 {
+
+/// An HDF5 file open for reading by this process alone; needs no MPI.
+/// Every member @throws H5Error naming the path, the object, what is absent or wrong, and HDF5's own message.
+class Reader {
+public:
+    static Reader open(const std::filesystem::path& path);
+
+    [[nodiscard]] bool has(const std::string& object) const;
+
+    [[nodiscard]] std::int64_t read_integer_attribute(const std::string& object, const std::string& name) const;
+    [[nodiscard]] double read_number_attribute(const std::string& object, const std::string& name) const;
+    [[nodiscard]] std::string read_text_attribute(const std::string& object, const std::string& name) const;
+
+    /// Rows of a 1-D dataset.
+    [[nodiscard]] std::int64_t row_count(const std::string& dataset) const;
+
+    /// All rows of a 1-D compound dataset. Members are found by name, whatever their order in the file; members the file
+    /// has beyond these are skipped. @throws also when Row is not of the members' packed size.
+    template <class Row>
+    [[nodiscard]] std::vector<Row> read_rows(const std::string& dataset, std::span<const Member> members) const {
+        static_assert(std::is_trivially_copyable_v<Row>);
+        check_row_bytes(dataset, members, sizeof(Row));
+        std::vector<Row> rows(static_cast<std::size_t>(row_count(dataset)));
+        read_into(dataset, members, std::as_writable_bytes(std::span{rows}));
+        return rows;
+    }
+
+    Reader(Reader&&) noexcept;
+    Reader& operator=(Reader&&) noexcept;
+    ~Reader();
+
+private:
+    struct Impl;
+    explicit Reader(std::unique_ptr<Impl> impl);
+    void check_row_bytes(const std::string& dataset, std::span<const Member> members, std::size_t bytes) const;
+    void read_into(const std::string& dataset, std::span<const Member> members, std::span<std::byte> rows) const;
+
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bliss::h5

@@ -1,0 +1,58 @@
+#pragma once
+
+#include "bliss/core/config.hpp"
+#include "bliss/core/random.hpp"
+#include "bliss/survey/psf.hpp"
+
+#include <vector>
+
+namespace bliss::simulator {
+
+/// What differs from field to field, as ranges a simulated image draws from: seeing, sky, source density, bad pixels.
+/// Defaults cover SDSS r (photoField tables of two runs).
+struct ConditionsConfig {
+    double sources_per_tile_low = 0.006;    ///< labelled sources per 4x4-pixel tile, log-uniform
+    double sources_per_tile_high = 0.05;
+    double background_e_low = 400;          ///< gamma_n, log-uniform
+    double background_e_high = 1600;
+    double psf_sigma1_px_low = 0.9;         ///< core of the double Gaussian
+    double psf_sigma1_px_high = 1.95;
+    double psf_sigma2_px_low = 2.3;         ///< second Gaussian
+    double psf_sigma2_px_high = 4.0;
+    double psf_b_high = 0.15;               ///< its peak against the core's, from 0
+    double psf_sigma_p_px_low = 1.7;        ///< power-law wings
+    double psf_sigma_p_px_high = 3.6;
+    double psf_beta_low = 2.8;
+    double psf_beta_high = 3.6;
+    double psf_p0_high = 0.0125;            ///< their peak against the core's, from 0
+    double saturation_e_low = 3e4;          ///< expected electrons above which a pixel is not valid, log-uniform
+    double saturation_e_high = 4e5;
+    double bad_pixel_share = 2e-4;          ///< share of pixels hit by cosmic rays or defects
+    double edge_share = 0.1;                ///< share of images that show an edge of the frame
+};
+
+void describe(ConfigVisitor& visitor, ConditionsConfig& config);
+
+/// @throws ConfigError when a low end is above its high end.
+void check_conditions(const ConditionsConfig& config);
+
+/// One image's draw.
+struct Conditions {
+    double sources_per_tile;
+    double background_e;
+    double saturation_e;
+    survey::Psf psf;
+};
+
+[[nodiscard]] Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random);
+
+/// A rectangle of pixels that are not valid: rows [row, row + rows), columns [col, col + cols).
+struct BadRectangle {
+    std::int64_t row, col, rows, cols;
+};
+
+/// Bad pixels of one image: short streaks, and with `edge_share` one side of the image that is off the frame.
+[[nodiscard]] std::vector<BadRectangle> draw_bad_pixels(const ConditionsConfig& config, std::int64_t height,
+                                                        std::int64_t width, RandomStream& random);
+
+}  // namespace bliss::simulator

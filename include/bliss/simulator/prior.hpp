@@ -1,0 +1,85 @@
+#pragma once
+
+#include "bliss/core/config.hpp"
+#include "bliss/core/random.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace bliss::simulator {
+
+/// Bulge + disk galaxy, both with one position angle. @source paper section 3.2 (the family its VAE is trained on).
+struct GalaxyShape {
+    double disk_fraction = 0;     ///< share of the flux in the exponential disk; the rest is a de Vaucouleurs bulge
+    double angle_rad = 0;         ///< major axis, counter-clockwise from +x (columns) towards +y (rows)
+    double disk_major_px = 0;     ///< half-light radius along the major axis
+    double disk_axis_ratio = 1;   ///< minor / major, 0 < q <= 1
+    double bulge_major_px = 0;
+    double bulge_axis_ratio = 1;
+};
+
+/// One light source z_s = (location, type, flux, shape).
+struct Source {
+    double x_px = 0;              ///< column of the centre; 0 is the centre of the first pixel
+    double y_px = 0;              ///< row
+    bool is_star = true;
+    double flux_e = 0;            ///< total flux, photo-electrons
+    GalaxyShape shape;            ///< of galaxies
+};
+
+enum class SizeLaw {
+    flux,   ///< half-light radius log-normal about a power of the flux
+    gamma,  ///< the paper's: a shifted Gamma, whatever the flux
+};
+
+/// Prior over catalogues: a marked Poisson process (paper, equations 1-4). Defaults are for SDSS r in electrons.
+///
+/// Sources fainter than `label_flux_min_e` are simulated but are not what an encoder reports: nuisance, which forward
+/// training marginalises (paper section 3.2). `source rate` always means sources above that flux.
+struct PriorConfig {
+    double star_fraction = 0.3;           ///< xi of equation (3), among all simulated sources
+    double flux_min_e = 250;              ///< f_min of equation (4)
+    double flux_max_e = 1e6;
+    double label_flux_min_e = 500;
+    double star_alpha = 0.43;             ///< Pareto exponent of stars
+    double galaxy_alpha = 0.75;           ///< Pareto exponent of galaxies
+    SizeLaw size_law = SizeLaw::flux;
+    double size_at_reference_arcsec = 0.65;
+    double size_reference_flux_e = 1560;
+    double size_flux_exponent = 0.3;
+    double size_ln_scatter = 0.5;
+    double bulge_to_disk_size = 0.5;      ///< for law "gamma": scale and offset of the bulge against the disk
+    double arcsec_per_px = 0.396;
+};
+
+void describe(ConfigVisitor& visitor, PriorConfig& config);
+
+/// @throws ConfigError when the flux limits are out of order.
+void check_prior(const PriorConfig& config);
+
+/// Truncated Pareto quantile. @source inverse of F(f) = (f_min^-a - f^-a) / (f_min^-a - f_max^-a).
+[[nodiscard]] double pareto_quantile(double u, double flux_min, double flux_max, double alpha);
+
+/// Share of a truncated Pareto above `flux`.
+[[nodiscard]] double pareto_share_above(double flux, double flux_min, double flux_max, double alpha);
+
+/// Share of simulated sources that are brighter than the label limit.
+[[nodiscard]] double labelled_share(const PriorConfig& config);
+
+/// The area sources are drawn on, pixels; the image is [-0.5, width - 0.5) x [-0.5, height - 0.5).
+struct Area {
+    double x_low = 0;
+    double y_low = 0;
+    double width = 0;
+    double height = 0;
+};
+
+/// Draws flux, type and shape of one source; the location is left at 0.
+[[nodiscard]] Source draw_mark(const PriorConfig& config, RandomStream& random);
+
+/// Draws a catalogue: count ~ Poisson(rate * area / labelled share), uniform locations, marks. Brightest first.
+/// @param labelled_rate_per_px mean number of sources above the label limit per pixel (mu of equation 1)
+[[nodiscard]] std::vector<Source> draw_catalog(const PriorConfig& config, double labelled_rate_per_px, const Area& area,
+                                               RandomStream& random);
+
+}  // namespace bliss::simulator

@@ -1,0 +1,51 @@
+#pragma once
+
+#include "bliss/simulator/conditions.hpp"
+#include "bliss/simulator/prior.hpp"
+#include "bliss/simulator/renderer.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace bliss::simulator {
+
+/// Everything that defines simulated images but their size and number.
+struct SimulatorConfig {
+    PriorConfig prior;
+    ConditionsConfig conditions;
+    NoiseKind noise = NoiseKind::normal;
+    double tolerance_e = 0.05;  ///< light below this many electrons per pixel and Gaussian is left out
+};
+
+void describe(ConfigVisitor& visitor, SimulatorConfig& config);
+
+/// @throws ConfigError.
+void check_simulator(const SimulatorConfig& config);
+
+/// Which images are made: sample i of step s, from the seed, is always the same image.
+struct SampleRange {
+    std::uint64_t seed = 0;
+    std::uint32_t step = 0;
+    std::uint32_t first_sample = 0;
+};
+
+/// What one simulated image was made from.
+struct ImageTruth {
+    Conditions conditions;
+    std::vector<Source> sources;   ///< all, brightest first, also nuisance and those just off the image
+};
+
+/// Where simulated images go: electrons (B, H, W) and validity (B, H, W), memory of the caller.
+struct SimulationTarget {
+    ImageBlock block;
+    std::uint8_t* valid = nullptr;
+};
+
+/// Draws conditions and catalogues from the prior, renders them, adds noise and bad pixels. Pixels that are not valid hold
+/// the background. @return the truth of each image
+std::vector<ImageTruth> simulate(const SimulatorConfig& config, const SampleRange& range, const SimulationTarget& target);
+
+/// The tile side the source rate is quoted for, pixels.
+inline constexpr std::int64_t k_rate_tile_px = 4;
+
+}  // namespace bliss::simulator

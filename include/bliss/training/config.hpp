@@ -1,0 +1,41 @@
+#pragma once
+
+#include "bliss/encoder/settings.hpp"
+#include "bliss/simulator/simulation.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace bliss::training {
+
+enum class Precision {
+    automatic,  ///< bfloat16 where the processor computes it, else float32
+    float32,
+    bfloat16,
+};
+
+/// A training run: everything that, with the seed, decides the weights.
+struct TrainingConfig {
+    std::int64_t seed = 1;
+    std::int64_t steps = 20000;
+    std::int64_t images_per_step = 8;       ///< the global batch, over all ranks
+    std::int64_t tiles_per_side = 32;       ///< tiles with labels along an image's side; the image adds the padding
+    double learning_rate = 2e-3;
+    std::int64_t warmup_steps = 200;
+    double final_learning_rate_share = 0.01;
+    double gradient_norm_limit = 5;
+    double weight_average_decay = 0.999;
+    Precision precision = Precision::automatic;
+    std::int64_t validation_images = 32;
+    std::int64_t validation_every = 1000;
+    std::int64_t checkpoint_every = 1000;
+    encoder::EncoderConfig encoder;
+    simulator::SimulatorConfig simulator;
+};
+
+void describe(ConfigVisitor& visitor, TrainingConfig& config);
+
+/// @throws ConfigError when the settings contradict each other or the global batch does not divide over the ranks.
+void check_training(const TrainingConfig& config, int ranks);
+
+}  // namespace bliss::training

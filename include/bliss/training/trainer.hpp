@@ -1,0 +1,62 @@
+#pragma once
+
+#include "bliss/comm/communicator.hpp"
+#include "bliss/encoder/model.hpp"
+#include "bliss/training/config.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+namespace bliss::training {
+
+/// Mean losses of one step over the global batch, nats.
+struct StepReport {
+    std::int64_t step = 0;            ///< steps done
+    double loss = 0;                  ///< per tile: count + location + flux
+    double loss_count = 0;            ///< per tile
+    double loss_location = 0;         ///< per labelled source
+    double loss_flux = 0;             ///< per labelled source
+    double loss_type = 0;             ///< per labelled source
+    double gradient_norm = 0;         ///< of the detection encoder
+    double learning_rate = 0;
+};
+
+/// Trains the detection and the classification encoder on simulated images, data-parallel over the ranks of a communicator.
+///
+/// Image i of step s is made from (seed, s, i) on whichever rank it falls, and gradients are summed over ranks before the
+/// step: the number of ranks changes the rounding of sums and nothing else. Every rank holds the same weights.
+class Trainer {
+public:
+    /// @throws ConfigError. @collective
+    Trainer(const TrainingConfig& config, const comm::Communicator& comm);
+    ~Trainer();
+
+    /// One optimiser step. @collective
+    StepReport step();
+
+    /// Losses of the averaged weights on the fixed validation images. @collective
+    StepReport validate();
+
+    [[nodiscard]] std::int64_t steps_done() const;
+
+    /// Writes everything needed to go on, atomically; call on rank 0. @throws IoError.
+    void save_checkpoint(const std::filesystem::path& path);
+
+    /// Goes on from a checkpoint of the same configuration. Every rank reads it.
+    /// @throws DataError when it is of another configuration or damaged.
+    void load_checkpoint(const std::filesystem::path& path);
+
+    /// The averaged weights with a model card; call on rank 0. @throws IoError.
+    void save_model(const std::filesystem::path& path, const std::string& metrics_json);
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// Learning rate of a step (0-based): linear warm-up, then a cosine to the final share.
+[[nodiscard]] double learning_rate_at(const TrainingConfig& config, std::int64_t step);
+
+}  // namespace bliss::training

@@ -1,0 +1,64 @@
+#pragma once
+
+#include "bliss/comm/communicator.hpp"
+#include "bliss/core/config.hpp"
+#include "bliss/core/log.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace bliss::apps {
+
+/// Exit statuses of the program.
+enum ExitStatus : int {
+    k_exit_done = 0,          ///< all done
+    k_exit_some_failed = 1,   ///< some fields failed; the others are in the catalogue
+    k_exit_usage = 2,         ///< usage or configuration
+    k_exit_fatal = 3,         ///< anything else
+};
+
+/// What every subcommand has.
+struct Common {
+    int threads = 0;          ///< 0: OMP_NUM_THREADS, or all cores of this rank
+    bool quiet = false;
+    bool debug = false;
+    bool dry_run = false;
+    std::vector<std::string> assignments;   ///< --set section.key=value
+};
+
+/// A subcommand: adds its options to the parser and gives what to run.
+using Action = std::function<int(const Common&, const comm::Communicator&)>;
+struct Command {
+    CLI::App* parser = nullptr;
+    Action run;
+};
+
+Command add_train(CLI::App& app);
+Command add_simulate(CLI::App& app);
+Command add_catalog(CLI::App& app);
+Command add_evaluate(CLI::App& app);
+Command add_export(CLI::App& app);
+Command add_render(CLI::App& app);
+Command add_info(CLI::App& app);
+
+/// Reads a configuration file with the `--set` assignments applied. @throws ConfigError.
+template <class Settings>
+Settings read_config(const std::string& path, const Common& common) {
+    ConfigDocument document = ConfigDocument::from_file(path);
+    for (const std::string& assignment : common.assignments) document.set(assignment);
+    Settings settings;
+    document.read(settings);
+    return settings;
+}
+
+/// Starts Kokkos and LibTorch with the threads of this rank. Kept alive by the caller.
+std::shared_ptr<void> start_compute(const Common& common, const comm::Communicator& comm);
+
+/// Versions of this program and of the libraries it runs with, one a line.
+std::string library_versions();
+
+}  // namespace bliss::apps

@@ -1,0 +1,104 @@
+#include "bliss/catalog/export.hpp"
+
+#include "bliss/core/error.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <system_error>
+#include <utility>
+
+namespace bliss::catalog {
+
+namespace {
+
+/// Writes a text file under a partial name and renames it. @throws IoError
+void write_text(const std::filesystem::path& path, const std::string& text) {
+    std::filesystem::path partial = path;
+    partial += ".partial";
+    errno = 0;
+    std::ofstream out{partial, std::ios::binary | std::ios::trunc};
+    out << text;
+    out.close();
+    std::error_code failure;
+    if (out) std::filesystem::rename(partial, path, failure);
+    if (out && !failure) return;
+    const std::string reason = failure ? failure.message() : std::generic_category().message(errno);
+    std::filesystem::remove(partial, failure);
+    throw IoError(path.string() + ": cannot write: " + reason);
+}
+
+template <class T>
+T value_at(const std::byte* row, std::size_t offset) {
+    T value;
+    std::memcpy(&value, row + offset, sizeof(T));
+    return value;
+}
+
+/// Shortest text that reads back to the same number.
+void append_number(std::string& out, double value) {
+    char buffer[32];
+    const auto [end, error] = std::to_chars(buffer, buffer + sizeof buffer, value);
+    out.append(buffer, end);
+}
+
+void append_member(std::string& out, const Member& member, const std::byte* row) {
+    switch (member.type) {
+        case Member::Type::i32: out += std::to_string(value_at<std::int32_t>(row, member.offset)); break;
+        case Member::Type::i64: out += std::to_string(value_at<std::int64_t>(row, member.offset)); break;
+        case Member::Type::u32: out += std::to_string(value_at<std::uint32_t>(row, member.offset)); break;
+        case Member::Type::f64: {
+            const auto value = value_at<double>(row, member.offset);
+            std::isnan(value) ? void(out += "nan") : append_number(out, value);
+            break;
+        }
+        case Member::Type::text: throw Error("a source has no text members");
+    }
+}
+
+bool has_sky(const Catalog& catalog) {
+    for (const SourceRow& source : catalog.sources)
+        if (!std::isfinite(source.ra_deg) || !std::isfinite(source.dec_deg)) return false;
+    return true;
+}
+
+}  // namespace
+
+void export_csv(const Catalog& catalog, const std::filesystem::path& path, const ExportOptions& options) {
+    std::string text;
+    for (const Member& member : source_members()) text.append(text.empty() ? "" : ",").append(member.name);
+    text += '\n';
+    for (const SourceRow& source : catalog.sources) {
+        if (!(source.p_source >= options.min_p_source)) continue;
+        const auto* row = reinterpret_cast<const std::byte*>(&source);
+        const char* separator = "";
+        for (const Member& member : source_members()) {
+            text += std::exchange(separator, ",");
+            append_member(text, member, row);
+        }
+        text += '\n';
+    }
+    write_text(path, text);
+}
+
+void export_ds9(const Catalog& catalog, const std::filesystem::path& path, const ExportOptions& options) {
+    const bool on_sky = has_sky(catalog);
+    std::string text = "# Region file format: DS9 version 4.1\nglobal width=1\n";
+    text += on_sky ? "fk5\n" : "image\n";
+    for (const SourceRow& source : catalog.sources) {
+        if (!(source.p_source >= options.min_p_source)) continue;
+        const char* color = source.p_star >= 0.5 ? "cyan" : "magenta";
+        if (on_sky)
+            text += fmt::format("circle({:.8f},{:.8f},{}\")", double{source.ra_deg}, double{source.dec_deg}, options.ds9_radius_arcsec);
+        else
+            text += fmt::format("circle({:.3f},{:.3f},{})", source.x_px + 1, source.y_px + 1, options.ds9_radius_px);
+        text += fmt::format(" # color={} text={{{:.2f}}}\n", color, double{source.mag});
+    }
+    write_text(path, text);
+}
+
+}  // namespace bliss::catalog

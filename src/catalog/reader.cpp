@@ -1,0 +1,38 @@
+#include "bliss/catalog/reader.hpp"
+
+#include "bliss/core/error.hpp"
+#include "bliss/core/ids.hpp"
+#include "bliss/h5/reader.hpp"
+
+namespace bliss::catalog {
+
+Catalog read_catalog(const std::filesystem::path& path) {
+    const auto reader = h5::Reader::open(path);
+    const std::int64_t version = reader.read_integer_attribute("/", "schema_version");
+    if (version != k_schema_version)
+        throw DataError(path.string() + ": catalogue of schema version " + std::to_string(version) + ", this program reads " +
+                        std::to_string(k_schema_version) + "; make the catalogue again, or use the program that made it (" +
+                        reader.read_text_attribute("/", "program_version") + ")");
+
+    Catalog catalog;
+    catalog.configuration = reader.read_text_attribute("/", "configuration");
+    catalog.configuration_sha256 = reader.read_text_attribute("/", "configuration_sha256");
+    catalog.model_sha256 = reader.read_text_attribute("/", "model_sha256");
+    catalog.program_version = reader.read_text_attribute("/", "program_version");
+    catalog.fields = reader.read_rows<FieldRow>("fields", field_members());
+    catalog.sources = reader.read_rows<SourceRow>("catalog", source_members());
+
+    std::int64_t next = 0;
+    for (const FieldRow& field : catalog.fields) {
+        if (field.first_source != next || field.source_count < 0)
+            throw DataError(path.string() + ": field " + to_string(FieldId{field.run, field.camcol, field.field}) +
+                            " does not say where its sources are; the file is damaged");
+        next += field.source_count;
+    }
+    if (next != std::ssize(catalog.sources))
+        throw DataError(path.string() + ": /fields counts " + std::to_string(next) + " sources, /catalog holds " +
+                        std::to_string(catalog.sources.size()) + "; the file is damaged");
+    return catalog;
+}
+
+}  // namespace bliss::catalog

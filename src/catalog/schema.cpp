@@ -1,0 +1,80 @@
+#include "bliss/catalog/schema.hpp"
+
+#include <cstddef>
+
+namespace bliss::catalog {
+
+namespace {
+
+using Type = Member::Type;
+
+#define BLISS_MEMBER(row, name, type, length, unit, about) {#name, type, offsetof(row, name), length, unit, about}
+
+constexpr Member k_source_members[] = {
+    BLISS_MEMBER(SourceRow, field_index, Type::i64, 1, "", "row of /fields"),
+    BLISS_MEMBER(SourceRow, run, Type::i32, 1, "", "SDSS imaging run, 0 for a generic image"),
+    BLISS_MEMBER(SourceRow, camcol, Type::i32, 1, "", "SDSS camera column, 0 for a generic image"),
+    BLISS_MEMBER(SourceRow, field, Type::i32, 1, "", "SDSS field number, or place in the list of images"),
+    BLISS_MEMBER(SourceRow, tile_row, Type::i32, 1, "", "row of the 4x4-pixel tile the source lies in"),
+    BLISS_MEMBER(SourceRow, tile_col, Type::i32, 1, "", "column of that tile"),
+    BLISS_MEMBER(SourceRow, slot, Type::i32, 1, "", "which of the tile's sources, 0 = brightest"),
+    BLISS_MEMBER(SourceRow, x_px, Type::f64, 1, "px", "column, 0 = centre of the first pixel"),
+    BLISS_MEMBER(SourceRow, y_px, Type::f64, 1, "px", "row, 0 = centre of the first pixel"),
+    BLISS_MEMBER(SourceRow, x_err_px, Type::f64, 1, "px", "posterior standard deviation of x_px"),
+    BLISS_MEMBER(SourceRow, y_err_px, Type::f64, 1, "px", "posterior standard deviation of y_px"),
+    BLISS_MEMBER(SourceRow, ra_deg, Type::f64, 1, "deg", "right ascension (ICRS), NaN without a WCS"),
+    BLISS_MEMBER(SourceRow, dec_deg, Type::f64, 1, "deg", "declination (ICRS), NaN without a WCS"),
+    BLISS_MEMBER(SourceRow, p_source, Type::f64, 1, "", "probability that there is a source"),
+    BLISS_MEMBER(SourceRow, p_star, Type::f64, 1, "", "probability that it is a star, given that it is a source"),
+    BLISS_MEMBER(SourceRow, flux_nmgy, Type::f64, 1, "nmgy", "total flux, posterior median"),
+    BLISS_MEMBER(SourceRow, flux_err_nmgy, Type::f64, 1, "nmgy", "half the central 68 % interval of the flux"),
+    BLISS_MEMBER(SourceRow, ln_flux_e_mean, Type::f64, 1, "", "mean of the Normal posterior of ln(flux / photo-electron)"),
+    BLISS_MEMBER(SourceRow, ln_flux_e_sd, Type::f64, 1, "", "standard deviation of that posterior"),
+    BLISS_MEMBER(SourceRow, mag, Type::f64, 1, "mag", "AB (Pogson) magnitude of flux_nmgy"),
+    BLISS_MEMBER(SourceRow, mag_err, Type::f64, 1, "mag", "posterior standard deviation of mag"),
+    BLISS_MEMBER(SourceRow, flags, Type::u32, 1, "",
+                 "bits: 1 pixels not valid within 3 px, 2 within 24 px of the frame's edge, 4 joined over tiles, 8 not alone in its tile"),
+};
+
+constexpr Member k_field_members[] = {
+    BLISS_MEMBER(FieldRow, run, Type::i32, 1, "", "SDSS imaging run, 0 for a generic image"),
+    BLISS_MEMBER(FieldRow, camcol, Type::i32, 1, "", "SDSS camera column, 0 for a generic image"),
+    BLISS_MEMBER(FieldRow, field, Type::i32, 1, "", "SDSS field number, or place in the list of images"),
+    BLISS_MEMBER(FieldRow, status, Type::i32, 1, "", "0 done, 1 failed (see reason)"),
+    BLISS_MEMBER(FieldRow, band, Type::text, sizeof(FieldRow::band), "", "photometric band"),
+    BLISS_MEMBER(FieldRow, height_px, Type::i64, 1, "px", "rows of the image"),
+    BLISS_MEMBER(FieldRow, width_px, Type::i64, 1, "px", "columns of the image"),
+    BLISS_MEMBER(FieldRow, first_source, Type::i64, 1, "", "first row in /catalog"),
+    BLISS_MEMBER(FieldRow, source_count, Type::i64, 1, "", "rows in /catalog"),
+    BLISS_MEMBER(FieldRow, expected_sources, Type::f64, 1, "", "sum of the tiles' expected source counts"),
+    BLISS_MEMBER(FieldRow, ra_deg, Type::f64, 1, "deg", "right ascension (ICRS) of the image's centre, NaN without a WCS"),
+    BLISS_MEMBER(FieldRow, dec_deg, Type::f64, 1, "deg", "declination (ICRS) of the image's centre, NaN without a WCS"),
+    BLISS_MEMBER(FieldRow, corner_ra_deg, Type::f64, 4, "deg", "right ascension of pixels (0,0), (0,W-1), (H-1,W-1), (H-1,0)"),
+    BLISS_MEMBER(FieldRow, corner_dec_deg, Type::f64, 4, "deg", "declination of the same pixels"),
+    BLISS_MEMBER(FieldRow, psf_fwhm_px, Type::f64, 1, "px", "full width at half maximum of the PSF"),
+    BLISS_MEMBER(FieldRow, background_e, Type::f64, 1, "electron", "median background per pixel"),
+    BLISS_MEMBER(FieldRow, electrons_per_nmgy, Type::f64, 1, "electron / nmgy", "median calibration"),
+    BLISS_MEMBER(FieldRow, valid_share, Type::f64, 1, "", "share of valid pixels"),
+    BLISS_MEMBER(FieldRow, reason, Type::text, sizeof(FieldRow::reason), "", "why the field failed; empty when done"),
+};
+
+#undef BLISS_MEMBER
+
+/// Members follow each other without a gap and fill the row.
+constexpr bool covers(std::span<const Member> members, std::size_t row_bytes) {
+    std::size_t end = 0;
+    for (const Member& member : members) {
+        if (member.offset != end) return false;
+        end += member.bytes();
+    }
+    return end == row_bytes;
+}
+static_assert(covers(k_source_members, sizeof(SourceRow)), "the list of members must follow SourceRow");
+static_assert(covers(k_field_members, sizeof(FieldRow)), "the list of members must follow FieldRow");
+
+}  // namespace
+
+std::span<const Member> source_members() { return k_source_members; }
+std::span<const Member> field_members() { return k_field_members; }
+
+}  // namespace bliss::catalog

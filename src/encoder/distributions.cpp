@@ -1,0 +1,60 @@
+#include "bliss/encoder/distributions.hpp"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace bliss::encoder {
+namespace {
+
+const double k_half_ln_two_pi = 0.5 * std::log(2 * std::numbers::pi);
+
+double normal_density(double z) { return std::exp(-0.5 * z * z - k_half_ln_two_pi); }
+double upper_tail(double z) { return 0.5 * std::erfc(z / std::numbers::sqrt2); }
+
+}  // namespace
+
+at::Tensor log_normal(const at::Tensor& x, const at::Tensor& mean, const at::Tensor& sd) {
+    const at::Tensor z = (x - mean) / sd;
+    return -0.5 * z * z - torch::log(sd) - k_half_ln_two_pi;
+}
+
+at::Tensor log_normal_mass(const at::Tensor& a, const at::Tensor& b) {
+    // By symmetry the interval is mirrored to the lower tail, where log_ndtr keeps its digits.
+    const at::Tensor mirror = (a + b) > 0;
+    const at::Tensor low = torch::where(mirror, -b, a);
+    const at::Tensor high = torch::where(mirror, -a, b);
+    const at::Tensor log_high = torch::special::log_ndtr(high);
+    const at::Tensor log_ratio = (torch::special::log_ndtr(low) - log_high).clamp_max(-1e-7);
+    return log_high + torch::log(-torch::expm1(log_ratio));
+}
+
+at::Tensor log_truncated_normal(const at::Tensor& x, const at::Tensor& mean, const at::Tensor& sd) {
+    return log_normal(x, mean, sd) - log_normal_mass(-mean / sd, (1 - mean) / sd);
+}
+
+Moments truncated_normal_moments(double mean, double sd) {
+    if (mean > 0.5) {
+        const Moments mirrored = truncated_normal_moments(1 - mean, sd);
+        return {1 - mirrored.mean, mirrored.variance};
+    }
+    // With the mean in the lower half, the interval [a, b] has its dense end at a: differences of upper tails are accurate
+    // unless the mean is so far below 0 that the density is an exponential of scale sd / a.
+    const double a = -mean / sd;
+    const double b = (1 - mean) / sd;
+    if (a > 30) {
+        const double scale = sd / a;
+        const double tail = std::exp(-std::min(700.0, 1 / scale));
+        return {std::min(0.5, scale) * (1 - tail), std::min(1.0 / 12, scale * scale)};
+    }
+    const double mass = upper_tail(a) - upper_tail(b);
+    const double density_a = normal_density(a);
+    const double density_b = normal_density(b);
+    const double shift = (density_a - density_b) / mass;
+    const double variance = 1 + (a * density_a - b * density_b) / mass - shift * shift;
+    return {std::clamp(mean + sd * shift, 0.0, 1.0), sd * sd * std::max(variance, 1e-12)};
+}
+
+}  // namespace bliss::encoder

@@ -1,0 +1,113 @@
+#include "bliss/encoder/model.hpp"
+
+#include "bliss/core/error.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <torch/torch.h>
+
+namespace bliss::encoder {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* k_format = "bliss-model";
+
+json to_json(const ModelCard& card) {
+    return {{"sources_per_tile", card.sources_per_tile},
+            {"label_flux_min_e", card.label_flux_min_e},
+            {"star_fraction", card.star_fraction},
+            {"psf_fwhm_px", {card.psf_fwhm_px_low, card.psf_fwhm_px_high}},
+            {"background_e", {card.background_e_low, card.background_e_high}},
+            {"sources_per_tile_range", {card.sources_per_tile_low, card.sources_per_tile_high}},
+            {"seed", card.seed},
+            {"steps", card.steps},
+            {"tiles", card.tiles},
+            {"training_config", card.training_config},
+            {"program_version", card.program_version},
+            {"metrics", card.metrics}};
+}
+
+ModelCard card_from_json(const json& from) {
+    ModelCard card;
+    from.at("sources_per_tile").get_to(card.sources_per_tile);
+    from.at("label_flux_min_e").get_to(card.label_flux_min_e);
+    from.at("star_fraction").get_to(card.star_fraction);
+    from.at("psf_fwhm_px").at(0).get_to(card.psf_fwhm_px_low);
+    from.at("psf_fwhm_px").at(1).get_to(card.psf_fwhm_px_high);
+    from.at("background_e").at(0).get_to(card.background_e_low);
+    from.at("background_e").at(1).get_to(card.background_e_high);
+    from.at("sources_per_tile_range").at(0).get_to(card.sources_per_tile_low);
+    from.at("sources_per_tile_range").at(1).get_to(card.sources_per_tile_high);
+    from.at("seed").get_to(card.seed);
+    from.at("steps").get_to(card.steps);
+    from.at("tiles").get_to(card.tiles);
+    from.at("training_config").get_to(card.training_config);
+    from.at("program_version").get_to(card.program_version);
+    from.at("metrics").get_to(card.metrics);
+    return card;
+}
+
+std::string metadata(const TensorFile& file, const std::string& key, const std::filesystem::path& path) {
+    const auto found = file.metadata.find(key);
+    if (found == file.metadata.end()) throw DataError(fmt::format("{}: not a bliss model (it has no '{}')", path.string(), key));
+    return found->second;
+}
+
+}  // namespace
+
+Model::Model(const EncoderConfig& settings) : config{settings}, detection{settings}, classification{settings} {}
+
+std::map<std::string, at::Tensor> named_weights(const Model& model) {
+    std::map<std::string, at::Tensor> weights;
+    for (const auto& item : model.detection->named_parameters()) weights.emplace("detection." + item.key(), item.value());
+    for (const auto& item : model.classification->named_parameters()) {
+        weights.emplace("classification." + item.key(), item.value());
+    }
+    return weights;
+}
+
+void assign_weights(const Model& model, const std::map<std::string, at::Tensor>& weights, const std::string& source) {
+    const torch::NoGradGuard no_grad;
+    for (auto& [name, target] : named_weights(model)) {
+        const auto found = weights.find(name);
+        if (found == weights.end()) throw DataError(fmt::format("{}: has no weights '{}'", source, name));
+        if (found->second.sizes() != target.sizes()) {
+            throw DataError(fmt::format("{}: weights '{}' have another shape than the model's", source, name));
+        }
+        target.copy_(found->second);
+    }
+}
+
+void save_model(const std::filesystem::path& path, const Model& model) {
+    TensorFile file;
+    file.tensors = named_weights(model);
+    file.metadata = {{"format", k_format},
+                     {"version", std::to_string(k_model_version)},
+                     {"encoder", to_toml(model.config, false)},
+                     {"card", to_json(model.card).dump()}};
+    write_tensor_file(path, file);
+}
+
+Model load_model(const std::filesystem::path& path) {
+    const TensorFile file = read_tensor_file(path);
+    if (metadata(file, "format", path) != k_format) throw DataError(fmt::format("{}: not a bliss model", path.string()));
+    const std::string version = metadata(file, "version", path);
+    if (version != std::to_string(k_model_version)) {
+        throw DataError(fmt::format("{}: model version {}, this program reads version {}; train it again or use the program it "
+                                    "came with",
+                                    path.string(), version, k_model_version));
+    }
+    EncoderConfig config;
+    ConfigDocument::from_text(metadata(file, "encoder", path), path.string() + " (encoder)").read(config);
+    Model model{config};
+    try {
+        model.card = card_from_json(json::parse(metadata(file, "card", path)));
+    } catch (const json::exception& error) {
+        throw DataError(fmt::format("{}: its model card cannot be read ({})", path.string(), error.what()));
+    }
+    assign_weights(model, file.tensors, path.string());
+    return model;
+}
+
+}  // namespace bliss::encoder

@@ -1,0 +1,25 @@
+#include "bliss/encoder/settings.hpp"
+
+#include <cmath>
+
+namespace bliss::encoder {
+
+void describe(ConfigVisitor& visitor, EncoderConfig& config) {
+    visitor.field("bands", config.bands, "bands the networks read, in this order");
+    visitor.field("max_sources", config.max_sources, "most sources in a tile (M)", Range{1, 4});
+    visitor.field("width", config.width, "channels of the detection encoder's first stage", Range{4, 256});
+    visitor.field("head_width", config.head_width, "hidden channels of the detection head", Range{4, 1024});
+    visitor.field("classifier_width", config.classifier_width, "channels of the classification encoder's first stage", Range{4, 256});
+    visitor.field("compression_scales", config.compression_scales, "asinh(u / scale) channels, u in units of the noise", k_positive);
+}
+
+std::array<float, k_condition_count> conditioning(const survey::Psf& psf, double background_e) {
+    // Centres and scales: middle and half width of the range SDSS frames hold.
+    const auto scaled = [](double value, double centre, double scale) {
+        return static_cast<float>((std::log(value) - std::log(centre)) / scale);
+    };
+    return {scaled(psf.noise_equivalent_area_px(), 33.0, 0.6), scaled(psf.radius_of_encircled_energy(0.5), 1.9, 0.3),
+            scaled(psf.radius_of_encircled_energy(0.8), 3.4, 0.4), scaled(background_e, 800.0, 0.5)};
+}
+
+}  // namespace bliss::encoder

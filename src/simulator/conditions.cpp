@@ -1,0 +1,98 @@
+#include "bliss/simulator/conditions.hpp"
+
+#include "bliss/core/error.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace bliss::simulator {
+namespace {
+
+double log_uniform(RandomStream& random, double low, double high) {
+    return std::exp(random.uniform(std::log(low), std::log(high)));
+}
+
+// Mean pixels of one streak: its length is 1 to 12 and its width 1 or 2, both uniform.
+constexpr double k_mean_streak_px = 6.5 * 1.5;
+// An edge lies at most this deep in the image: half the receptive field and a tile.
+constexpr int k_edge_depth_px = 28;
+
+}  // namespace
+
+void describe(ConfigVisitor& visitor, ConditionsConfig& config) {
+    visitor.field("sources_per_tile_low", config.sources_per_tile_low, "labelled sources per 4x4-pixel tile, lowest", k_positive);
+    visitor.field("sources_per_tile_high", config.sources_per_tile_high, "highest (log-uniform between)", k_positive);
+    visitor.field("background_e_low", config.background_e_low, "sky, electrons per pixel, lowest", k_positive);
+    visitor.field("background_e_high", config.background_e_high, "highest (log-uniform between)", k_positive);
+    visitor.field("psf_sigma1_px_low", config.psf_sigma1_px_low, "PSF core, pixels", k_positive);
+    visitor.field("psf_sigma1_px_high", config.psf_sigma1_px_high, "", k_positive);
+    visitor.field("psf_sigma2_px_low", config.psf_sigma2_px_low, "PSF second Gaussian, pixels", k_positive);
+    visitor.field("psf_sigma2_px_high", config.psf_sigma2_px_high, "", k_positive);
+    visitor.field("psf_b_high", config.psf_b_high, "peak of the second Gaussian against the core's, from 0 to this", k_not_negative);
+    visitor.field("psf_sigma_p_px_low", config.psf_sigma_p_px_low, "PSF power-law wings, pixels", k_positive);
+    visitor.field("psf_sigma_p_px_high", config.psf_sigma_p_px_high, "", k_positive);
+    visitor.field("psf_beta_low", config.psf_beta_low, "power-law exponent", Range{2.1, 20});
+    visitor.field("psf_beta_high", config.psf_beta_high, "", Range{2.1, 20});
+    visitor.field("psf_p0_high", config.psf_p0_high, "peak of the wings against the core's, from 0 to this", k_not_negative);
+    visitor.field("saturation_e_low", config.saturation_e_low, "electrons at which a pixel saturates, lowest", k_positive);
+    visitor.field("saturation_e_high", config.saturation_e_high, "highest (log-uniform between)", k_positive);
+    visitor.field("bad_pixel_share", config.bad_pixel_share, "share of pixels that are masked at random", k_unit_interval);
+    visitor.field("edge_share", config.edge_share, "share of images that show an edge of the frame", k_unit_interval);
+}
+
+void check_conditions(const ConditionsConfig& config) {
+    const auto ordered = [](std::string_view name, double low, double high) {
+        if (low > high) throw ConfigError(fmt::format("conditions: {}_low ({}) is above {}_high ({})", name, low, name, high));
+    };
+    ordered("sources_per_tile", config.sources_per_tile_low, config.sources_per_tile_high);
+    ordered("background_e", config.background_e_low, config.background_e_high);
+    ordered("psf_sigma1_px", config.psf_sigma1_px_low, config.psf_sigma1_px_high);
+    ordered("psf_sigma2_px", config.psf_sigma2_px_low, config.psf_sigma2_px_high);
+    ordered("psf_sigma_p_px", config.psf_sigma_p_px_low, config.psf_sigma_p_px_high);
+    ordered("psf_beta", config.psf_beta_low, config.psf_beta_high);
+    ordered("saturation_e", config.saturation_e_low, config.saturation_e_high);
+}
+
+Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random) {
+    const double rate = log_uniform(random, config.sources_per_tile_low, config.sources_per_tile_high);
+    const double background = log_uniform(random, config.background_e_low, config.background_e_high);
+    const double saturation = log_uniform(random, config.saturation_e_low, config.saturation_e_high);
+    survey::Psf::SdssParameters psf;
+    psf.sigma1_px = random.uniform(config.psf_sigma1_px_low, config.psf_sigma1_px_high);
+    psf.sigma2_px = random.uniform(config.psf_sigma2_px_low, config.psf_sigma2_px_high);
+    psf.b = random.uniform(0, config.psf_b_high);
+    psf.sigma_p_px = random.uniform(config.psf_sigma_p_px_low, config.psf_sigma_p_px_high);
+    psf.beta = random.uniform(config.psf_beta_low, config.psf_beta_high);
+    psf.p0 = random.uniform(0, config.psf_p0_high);
+    return {rate, background, saturation, survey::Psf::from_sdss(psf)};
+}
+
+std::vector<BadRectangle> draw_bad_pixels(const ConditionsConfig& config, std::int64_t height, std::int64_t width,
+                                          RandomStream& random) {
+    std::vector<BadRectangle> bad;
+    const double pixels = static_cast<double>(height * width);
+    const std::int64_t streaks = random.poisson(config.bad_pixel_share * pixels / k_mean_streak_px);
+    const auto below = [&](std::int64_t limit) {
+        return std::min(limit - 1, static_cast<std::int64_t>(random.uniform() * static_cast<double>(limit)));
+    };
+    for (std::int64_t i = 0; i < streaks; ++i) {
+        const std::int64_t length = 1 + below(12);
+        const std::int64_t thickness = 1 + below(2);
+        const bool upright = random.uniform() < 0.5;
+        bad.push_back({below(height), below(width), upright ? length : thickness, upright ? thickness : length});
+    }
+    if (random.uniform() < config.edge_share) {
+        const std::int64_t depth = 1 + below(k_edge_depth_px);
+        switch (below(4)) {
+            case 0: bad.push_back({0, 0, depth, width}); break;
+            case 1: bad.push_back({height - depth, 0, depth, width}); break;
+            case 2: bad.push_back({0, 0, height, depth}); break;
+            default: bad.push_back({0, width - depth, height, depth}); break;
+        }
+    }
+    return bad;
+}
+
+}  // namespace bliss::simulator

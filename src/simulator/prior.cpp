@@ -1,0 +1,110 @@
+#include "bliss/simulator/prior.hpp"
+
+#include "bliss/core/error.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace bliss::simulator {
+namespace {
+
+constexpr double k_axis_ratio_min = 0.05;
+
+// The disk's half-light radius along its major axis, arcsec. @source FACTS of the reference's galaxy prior: Gamma shape,
+// scale and offset.
+double gamma_size_arcsec(RandomStream& random) { return 4.432725 * random.gamma(0.39330758) + 0.837189; }
+
+double axis_ratio(RandomStream& random) { return std::max(k_axis_ratio_min, random.uniform()); }
+
+GalaxyShape draw_shape(const PriorConfig& config, double flux_e, RandomStream& random) {
+    GalaxyShape shape;
+    shape.disk_fraction = random.uniform();
+    shape.angle_rad = random.uniform(0, 2 * std::numbers::pi);
+    shape.disk_axis_ratio = axis_ratio(random);
+    shape.bulge_axis_ratio = axis_ratio(random);
+    if (config.size_law == SizeLaw::gamma) {
+        shape.disk_major_px = gamma_size_arcsec(random) / config.arcsec_per_px;
+        shape.bulge_major_px = config.bulge_to_disk_size * gamma_size_arcsec(random) / config.arcsec_per_px;
+    } else {
+        const double median = config.size_at_reference_arcsec / config.arcsec_per_px *
+                              std::pow(flux_e / config.size_reference_flux_e, config.size_flux_exponent);
+        shape.disk_major_px = median * std::exp(config.size_ln_scatter * random.normal());
+        shape.bulge_major_px = median * std::exp(config.size_ln_scatter * random.normal());
+    }
+    return shape;
+}
+
+}  // namespace
+
+void describe(ConfigVisitor& visitor, PriorConfig& config) {
+    visitor.field("star_fraction", config.star_fraction, "share of stars among all sources (xi of equation 3)", k_unit_interval);
+    visitor.field("flux_min_e", config.flux_min_e, "faintest simulated source, electrons (f_min of equation 4)", k_positive);
+    visitor.field("flux_max_e", config.flux_max_e, "brightest simulated source, electrons", k_positive);
+    visitor.field("label_flux_min_e", config.label_flux_min_e,
+                  "faintest source that is reported, electrons; fainter ones are nuisance", k_positive);
+    visitor.field("star_alpha", config.star_alpha, "Pareto exponent of star fluxes", k_positive);
+    visitor.field("galaxy_alpha", config.galaxy_alpha, "Pareto exponent of galaxy fluxes", k_positive);
+    visitor.choice("size_law", config.size_law, "half-light radii: log-normal about a power of the flux, or the paper's Gamma",
+                   {Choice<SizeLaw>{"flux", SizeLaw::flux}, Choice<SizeLaw>{"gamma", SizeLaw::gamma}});
+    visitor.field("size_at_reference_arcsec", config.size_at_reference_arcsec,
+                  "law 'flux': median half-light radius along the major axis at the reference flux, arcsec", k_positive);
+    visitor.field("size_reference_flux_e", config.size_reference_flux_e, "law 'flux': reference flux, electrons", k_positive);
+    visitor.field("size_flux_exponent", config.size_flux_exponent, "law 'flux': radius ~ flux to this power");
+    visitor.field("size_ln_scatter", config.size_ln_scatter, "law 'flux': standard deviation of ln radius", k_not_negative);
+    visitor.field("bulge_to_disk_size", config.bulge_to_disk_size, "law 'gamma': bulge scale and offset against the disk's",
+                  k_positive);
+    visitor.field("arcsec_per_px", config.arcsec_per_px, "pixel scale, arcsec", k_positive);
+}
+
+void check_prior(const PriorConfig& config) {
+    if (!(config.flux_min_e <= config.label_flux_min_e && config.label_flux_min_e < config.flux_max_e)) {
+        throw ConfigError(fmt::format("prior: flux_min_e ({}), label_flux_min_e ({}) and flux_max_e ({}) must be in this order",
+                                      config.flux_min_e, config.label_flux_min_e, config.flux_max_e));
+    }
+}
+
+double pareto_quantile(double u, double flux_min, double flux_max, double alpha) {
+    const double low = std::pow(flux_min, -alpha);
+    const double high = std::pow(flux_max, -alpha);
+    return std::pow(low - u * (low - high), -1 / alpha);
+}
+
+double pareto_share_above(double flux, double flux_min, double flux_max, double alpha) {
+    const double clipped = std::clamp(flux, flux_min, flux_max);
+    const double high = std::pow(flux_max, -alpha);
+    return (std::pow(clipped, -alpha) - high) / (std::pow(flux_min, -alpha) - high);
+}
+
+double labelled_share(const PriorConfig& config) {
+    const auto share = [&](double alpha) {
+        return pareto_share_above(config.label_flux_min_e, config.flux_min_e, config.flux_max_e, alpha);
+    };
+    return config.star_fraction * share(config.star_alpha) + (1 - config.star_fraction) * share(config.galaxy_alpha);
+}
+
+Source draw_mark(const PriorConfig& config, RandomStream& random) {
+    Source source;
+    source.is_star = random.uniform() < config.star_fraction;
+    source.flux_e = pareto_quantile(random.uniform(), config.flux_min_e, config.flux_max_e,
+                                    source.is_star ? config.star_alpha : config.galaxy_alpha);
+    if (!source.is_star) source.shape = draw_shape(config, source.flux_e, random);
+    return source;
+}
+
+std::vector<Source> draw_catalog(const PriorConfig& config, double labelled_rate_per_px, const Area& area,
+                                 RandomStream& random) {
+    const double mean = labelled_rate_per_px * area.width * area.height / labelled_share(config);
+    std::vector<Source> sources(static_cast<std::size_t>(random.poisson(mean)));
+    for (Source& source : sources) {
+        source = draw_mark(config, random);
+        source.x_px = area.x_low + area.width * random.uniform();
+        source.y_px = area.y_low + area.height * random.uniform();
+    }
+    std::stable_sort(sources.begin(), sources.end(), [](const Source& a, const Source& b) { return a.flux_e > b.flux_e; });
+    return sources;
+}
+
+}  // namespace bliss::simulator

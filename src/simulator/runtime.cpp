@@ -1,0 +1,30 @@
+#include "bliss/simulator/runtime.hpp"
+
+#include <Kokkos_Core.hpp>
+#include <fmt/format.h>
+
+namespace bliss::simulator {
+
+Runtime::Runtime(int threads) {
+#if KOKKOS_VERSION >= 30700
+    Kokkos::InitializationSettings settings;
+    if (threads > 0) settings.set_num_threads(threads);
+#else
+    Kokkos::InitArguments settings;
+    if (threads > 0) settings.num_threads = threads;
+#endif
+    Kokkos::initialize(settings);
+}
+
+Runtime::~Runtime() { Kokkos::finalize(); }
+
+std::string runtime_description() {
+    using Space = Kokkos::DefaultExecutionSpace;
+    return fmt::format("{}, {} threads", Space::name(), Space().concurrency());
+}
+
+std::string kokkos_version() {
+    return fmt::format("{}.{}.{}", KOKKOS_VERSION / 10000, KOKKOS_VERSION / 100 % 100, KOKKOS_VERSION % 100);
+}
+
+}  // namespace bliss::simulator

@@ -1,0 +1,68 @@
+#include "bliss/survey/frame.hpp"
+
+#include "bliss/core/error.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace bliss::survey {
+namespace {
+
+[[noreturn]] void refuse(const Frame& frame, const std::string& problem) {
+    throw DataError(fmt::format("{} (field {}, band {}): {}", frame.source, to_string(frame.id), frame.band, problem));
+}
+
+template <class T>
+void check_shape(const Frame& frame, const Image<T>& image, std::string_view what) {
+    if (image.height() != frame.height() || image.width() != frame.width()) {
+        refuse(frame, fmt::format("the {} has shape [{}, {}], the image [{}, {}]; use files of the same frame", what,
+                                  image.height(), image.width(), frame.height(), frame.width()));
+    }
+}
+
+}  // namespace
+
+void check_frame(const Frame& frame) {
+    if (frame.electrons.size() == 0) refuse(frame, "the image has no pixel; fetch the file again");
+    check_shape(frame, frame.background_e, "background");
+    check_shape(frame, frame.valid, "validity mask");
+    if (static_cast<std::int64_t>(frame.electrons_per_nmgy.size()) != frame.width()) {
+        refuse(frame, fmt::format("the calibration has {} columns, the image {}; use files of the same frame",
+                                  frame.electrons_per_nmgy.size(), frame.width()));
+    }
+    for (const float factor : frame.electrons_per_nmgy) {
+        if (!(std::isfinite(factor) && factor > 0)) {
+            refuse(frame,
+                   fmt::format("a calibration of {} electrons per nanomaggy; it must be positive and finite", factor));
+        }
+    }
+    std::int64_t valid = 0;
+    for (std::int64_t row = 0; row < frame.height(); ++row) {
+        for (std::int64_t col = 0; col < frame.width(); ++col) {
+            if (const float sky = frame.background_e(row, col); !(std::isfinite(sky) && sky > 0)) {
+                refuse(frame,
+                       fmt::format("the background is {} electrons at row {}, column {}; it must be positive, for it is "
+                                   "the noise variance of an empty pixel (check gain, sky and background mode)",
+                                   sky, row, col));
+            }
+            if (frame.valid(row, col) == 0) continue;
+            ++valid;
+            if (!std::isfinite(frame.electrons(row, col))) {
+                refuse(frame, fmt::format("the pixel at row {}, column {} is marked valid but is {}; a reader must mask it",
+                                          row, col, frame.electrons(row, col)));
+            }
+        }
+    }
+    if (valid == 0) refuse(frame, "no pixel is valid (all are NaN or masked); leave this frame out");
+}
+
+double valid_share(const Frame& frame) {
+    const auto pixels = frame.valid.pixels();
+    if (pixels.empty()) return 0;
+    const auto valid = std::count_if(pixels.begin(), pixels.end(), [](std::uint8_t v) { return v != 0; });
+    return static_cast<double>(valid) / static_cast<double>(pixels.size());
+}
+
+}  // namespace bliss::survey

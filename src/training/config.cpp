@@ -1,0 +1,41 @@
+#include "bliss/training/config.hpp"
+
+#include "bliss/core/error.hpp"
+
+#include <fmt/format.h>
+
+namespace bliss::training {
+
+void describe(ConfigVisitor& visitor, TrainingConfig& config) {
+    visitor.field("seed", config.seed, "of weights and simulated images", k_not_negative);
+    visitor.field("steps", config.steps, "optimiser steps", Range{1, 4e9});
+    visitor.field("images_per_step", config.images_per_step, "simulated images of one step, over all ranks", Range{1, 65536});
+    visitor.field("tiles_per_side", config.tiles_per_side, "labelled tiles along an image's side", Range{1, 512});
+    visitor.field("learning_rate", config.learning_rate, "Adam's, at its highest", k_positive);
+    visitor.field("warmup_steps", config.warmup_steps, "steps of linear warm-up", k_not_negative);
+    visitor.field("final_learning_rate_share", config.final_learning_rate_share, "last learning rate against the highest (cosine)",
+                  k_unit_interval);
+    visitor.field("gradient_norm_limit", config.gradient_norm_limit, "gradients are scaled down to this norm", k_positive);
+    visitor.field("weight_average_decay", config.weight_average_decay, "of the exponential average that becomes the model", Range{0, 0.999999});
+    visitor.choice("precision", config.precision, "arithmetic of the convolutions",
+                   {Choice<Precision>{"auto", Precision::automatic}, Choice<Precision>{"float32", Precision::float32},
+                    Choice<Precision>{"bfloat16", Precision::bfloat16}});
+    visitor.field("validation_images", config.validation_images, "fixed simulated images the average is judged on", k_not_negative);
+    visitor.field("validation_every", config.validation_every, "steps between validations", Range{1, 1e9});
+    visitor.field("checkpoint_every", config.checkpoint_every, "steps between checkpoints", Range{1, 1e9});
+    visitor.section("encoder", config.encoder);
+    visitor.section("simulator", config.simulator);
+}
+
+void check_training(const TrainingConfig& config, int ranks) {
+    simulator::check_simulator(config.simulator);
+    if (config.images_per_step % ranks != 0) {
+        throw ConfigError(fmt::format("images_per_step ({}) does not divide over {} ranks; use a number of ranks that divides it",
+                                      config.images_per_step, ranks));
+    }
+    if (config.encoder.bands.size() != 1) {
+        throw ConfigError(fmt::format("encoder.bands names {} bands; the simulator draws one", config.encoder.bands.size()));
+    }
+}
+
+}  // namespace bliss::training

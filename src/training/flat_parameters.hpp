@@ -1,0 +1,42 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string>
+#include <vector>
+
+namespace bliss::training {
+
+/// All parameters of a network in one block of memory, their gradients in a second: one reduction over ranks, one optimiser
+/// step, one average. The network's own tensors become views.
+class FlatParameters {
+public:
+    explicit FlatParameters(torch::nn::Module& network);
+
+    [[nodiscard]] at::Tensor& values() { return values_; }
+    [[nodiscard]] at::Tensor& gradients() { return gradients_; }
+
+    void zero_gradients() { gradients_.zero_(); }
+
+    /// Scales the gradients to the norm limit, takes an Adam step, moves the average. @return norm before scaling
+    double step(double learning_rate, double norm_limit, double average_decay);
+
+    /// Exchanges the weights with their average, and back.
+    void swap_average();
+
+    /// Tensors that hold the whole state, by name; they share memory with this object.
+    [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> state();
+
+    /// Continues the optimiser's count of steps.
+    void set_step(std::int64_t step) { step_ = step; }
+
+private:
+    at::Tensor values_;
+    at::Tensor gradients_;
+    at::Tensor average_;
+    at::Tensor first_moment_;
+    at::Tensor second_moment_;
+    std::int64_t step_ = 0;
+};
+
+}  // namespace bliss::training

@@ -1,0 +1,102 @@
+#include "bliss/training/losses.hpp"
+
+#include "bliss/encoder/distributions.hpp"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <tuple>
+
+namespace bliss::training {
+namespace {
+
+/// Sources of the tiles that hold exactly n: n columns of source numbers, one row a tile.
+using TilesOfCount = std::vector<std::vector<std::size_t>>;
+
+std::map<std::size_t, TilesOfCount> group_by_count(const Labels& labels) {
+    std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, std::vector<std::size_t>> tiles;
+    for (std::size_t k = 0; k < labels.sources.size(); ++k) {
+        const LabelledSource& s = labels.sources[k];
+        tiles[{s.image, s.tile_row, s.tile_col}].push_back(k);
+    }
+    std::map<std::size_t, TilesOfCount> groups;
+    for (auto& [tile, members] : tiles) groups[members.size()].push_back(std::move(members));
+    return groups;
+}
+
+/// ln q of source s under slot m, for the sources named. Each (n).
+struct SlotLikelihood {
+    at::Tensor location;
+    at::Tensor flux;
+};
+
+SlotLikelihood slot_likelihood(const encoder::TilePosterior& q, const Labels& labels, const std::vector<std::size_t>& which,
+                               std::int64_t slot) {
+    const auto n = static_cast<std::int64_t>(which.size());
+    at::Tensor index = torch::empty({n}, torch::kLong);
+    at::Tensor truth = torch::empty({3, n});
+    auto index_at = index.accessor<std::int64_t, 1>();
+    auto truth_at = truth.accessor<float, 2>();
+    const at::Tensor& shape = q.u_mean;  // (B, M, T, T)
+    for (std::int64_t i = 0; i < n; ++i) {
+        const LabelledSource& s = labels.sources[which[static_cast<std::size_t>(i)]];
+        index_at[i] = ((s.image * shape.size(1) + slot) * shape.size(2) + s.tile_row) * shape.size(3) + s.tile_col;
+        truth_at[0][i] = s.u;
+        truth_at[1][i] = s.v;
+        truth_at[2][i] = s.ln_flux_e;
+    }
+    const auto pick = [&](const at::Tensor& parameter) { return parameter.flatten().index_select(0, index); };
+    return {encoder::log_truncated_normal(truth[0], pick(q.u_mean), pick(q.u_sd)) +
+                encoder::log_truncated_normal(truth[1], pick(q.v_mean), pick(q.v_sd)),
+            encoder::log_normal(truth[2], pick(q.ln_flux_mean), pick(q.ln_flux_sd))};
+}
+
+std::vector<std::size_t> column(const TilesOfCount& tiles, std::size_t k) {
+    std::vector<std::size_t> out;
+    for (const auto& tile : tiles) out.push_back(tile[k]);
+    return out;
+}
+
+/// ln of the mean over orderings of the product of slot likelihoods. @return (tiles)
+at::Tensor log_likelihood_of_set(const encoder::TilePosterior& q, const Labels& labels, const TilesOfCount& tiles, std::size_t n) {
+    std::vector<std::vector<at::Tensor>> of_source_in_slot(n);
+    for (std::size_t source = 0; source < n; ++source) {
+        for (std::size_t slot = 0; slot < n; ++slot) {
+            const SlotLikelihood one = slot_likelihood(q, labels, column(tiles, source), static_cast<std::int64_t>(slot));
+            of_source_in_slot[source].push_back(one.location + one.flux);
+        }
+    }
+    std::vector<std::size_t> order(n);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::vector<at::Tensor> orderings;
+    do {
+        at::Tensor product = of_source_in_slot[0][order[0]];
+        for (std::size_t source = 1; source < n; ++source) product = product + of_source_in_slot[source][order[source]];
+        orderings.push_back(product);
+    } while (std::next_permutation(order.begin(), order.end()));
+    return torch::logsumexp(torch::stack(orderings), 0) - std::log(static_cast<double>(orderings.size()));
+}
+
+}  // namespace
+
+DetectionLoss detection_loss(const encoder::TilePosterior& q, const Labels& labels) {
+    DetectionLoss loss;
+    loss.count = torch::nn::functional::cross_entropy(q.count_logits, labels.count,
+                                                      torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum));
+    loss.location = torch::zeros({});
+    loss.flux = torch::zeros({});
+    for (const auto& [n, tiles] : group_by_count(labels)) {
+        if (n == 1) {
+            const SlotLikelihood one = slot_likelihood(q, labels, column(tiles, 0), 0);
+            loss.location = loss.location - one.location.sum();
+            loss.flux = loss.flux - one.flux.sum();
+        } else {
+            loss.location = loss.location - log_likelihood_of_set(q, labels, tiles, n).sum();
+        }
+    }
+    return loss;
+}
+
+}  // namespace bliss::training

@@ -1,0 +1,156 @@
+#include "bliss/training/run.hpp"
+
+#include "bliss/comm/agree.hpp"
+#include "bliss/core/error.hpp"
+#include "bliss/training/trainer.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <fstream>
+
+namespace bliss::training {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds k_log_interval{10};
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+nlohmann::json to_json(const StepReport& report, const std::string& prefix) {
+    return {{prefix + "loss", report.loss},
+            {prefix + "loss_count", report.loss_count},
+            {prefix + "loss_location", report.loss_location},
+            {prefix + "loss_flux", report.loss_flux},
+            {prefix + "loss_type", report.loss_type}};
+}
+
+/// Adds one line to metrics.jsonl.
+void append_line(const fs::path& path, const nlohmann::json& line) {
+    std::ofstream file{path, std::ios::app};
+    file << line.dump() << '\n';
+    file.flush();
+    if (!file) throw IoError(fmt::format("{}: cannot be written; check permissions and free space", path.string()));
+}
+
+void prepare_folder(const fs::path& folder, const TrainingConfig& config) {
+    std::error_code status;
+    fs::create_directories(folder, status);
+    if (status) throw IoError(fmt::format("{}: cannot be created ({})", folder.string(), status.message()));
+    std::ofstream file{folder / "config.toml"};
+    file << to_toml(config);
+    file.flush();
+    if (!file) throw IoError(fmt::format("{}: cannot be written", (folder / "config.toml").string()));
+}
+
+/// Mean of the steps since the last line, and the speed.
+class Window {
+public:
+    void add(const StepReport& report) {
+        ++steps_;
+        sum_.loss += report.loss;
+        sum_.loss_count += report.loss_count;
+        sum_.loss_location += report.loss_location;
+        sum_.loss_flux += report.loss_flux;
+        sum_.loss_type += report.loss_type;
+        sum_.gradient_norm += report.gradient_norm;
+        sum_.learning_rate = report.learning_rate;
+        sum_.step = report.step;
+    }
+    [[nodiscard]] bool due() const { return Clock::now() - start_ >= k_log_interval; }
+
+    nlohmann::json close(double tiles_per_step) {
+        const double n = static_cast<double>(std::max<std::int64_t>(1, steps_));
+        for (double* value : {&sum_.loss, &sum_.loss_count, &sum_.loss_location, &sum_.loss_flux, &sum_.loss_type, &sum_.gradient_norm}) {
+            *value /= n;
+        }
+        nlohmann::json line = to_json(sum_, "");
+        line["step"] = sum_.step;
+        line["gradient_norm"] = sum_.gradient_norm;
+        line["learning_rate"] = sum_.learning_rate;
+        line["tiles_per_s"] = n * tiles_per_step / seconds_since(start_);
+        *this = Window{};
+        return line;
+    }
+
+private:
+    Clock::time_point start_ = Clock::now();
+    std::int64_t steps_ = 0;
+    StepReport sum_;
+};
+
+void say_progress(const TrainingConfig& config, const nlohmann::json& line, double seconds, std::int64_t steps_this_run) {
+    const auto step = line.at("step").get<std::int64_t>();
+    const double left = seconds / static_cast<double>(std::max<std::int64_t>(1, steps_this_run)) *
+                        static_cast<double>(config.steps - step);
+    spdlog::info("step {}/{}  loss {:.5f} a tile (count {:.5f}), location {:.3f} flux {:.3f} type {:.3f} a source  {:.0f} tiles/s  {:%H:%M:%S} left",
+                 step, config.steps, line.at("loss").get<double>(), line.at("loss_count").get<double>(),
+                 line.at("loss_location").get<double>(), line.at("loss_flux").get<double>(), line.at("loss_type").get<double>(),
+                 line.at("tiles_per_s").get<double>(), std::chrono::seconds(static_cast<std::int64_t>(left)));
+}
+
+}  // namespace
+
+void run(const TrainingConfig& config, const RunOptions& options, const comm::Communicator& comm) {
+    const bool root = comm.rank() == 0;
+    const fs::path checkpoint = options.output / "checkpoint.safetensors";
+    const fs::path metrics = options.output / "metrics.jsonl";
+    const fs::path model = options.output / "model.safetensors";
+    const double tiles_per_step = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
+
+    Trainer trainer{config, comm};
+    if (options.dry_run) {
+        const auto start = Clock::now();
+        const StepReport report = trainer.step();
+        spdlog::info("dry run: one step of {:.0f} tiles in {:.2f} s, loss {:.4f}; {} steps in all, nothing written", tiles_per_step,
+                     seconds_since(start), report.loss, config.steps);
+        return;
+    }
+    comm::agree_on(comm, [&] {
+        if (root) prepare_folder(options.output, config);
+    });
+    std::int64_t resume = root && !options.fresh && fs::exists(checkpoint) ? 1 : 0;
+    comm.broadcast(resume);
+    comm::agree_on(comm, [&] {
+        if (resume) trainer.load_checkpoint(checkpoint);
+        else if (root) fs::remove(metrics);
+    });
+    if (resume) spdlog::info("resuming at step {} from {}", trainer.steps_done(), checkpoint.string());
+
+    const auto start = Clock::now();
+    const std::int64_t first_step = trainer.steps_done();
+    Window window;
+    nlohmann::json validation = nlohmann::json::object();
+    while (trainer.steps_done() < config.steps) {
+        window.add(trainer.step());
+        const std::int64_t step = trainer.steps_done();
+        const bool last = step == config.steps;
+        const bool validate = config.validation_images > 0 && (step % config.validation_every == 0 || last);
+        if (validate) validation = to_json(trainer.validate(), "validation_");
+        const bool save = step % config.checkpoint_every == 0 || last;
+        comm::agree_on(comm, [&] {
+            if (!root) return;
+            if (validate || last || window.due()) {
+                nlohmann::json line = window.close(tiles_per_step);
+                say_progress(config, line, seconds_since(start), step - first_step);
+                if (validate) {
+                    line.update(validation);
+                    spdlog::info("validation: {}", validation.dump());
+                }
+                append_line(metrics, line);
+            }
+            if (save) trainer.save_checkpoint(checkpoint);
+        });
+    }
+    comm::agree_on(comm, [&] {
+        if (root) trainer.save_model(model, validation.dump());
+    });
+    spdlog::info("trained {} steps in {:.0f} s: {}", config.steps - first_step, seconds_since(start), model.string());
+}
+
+}  // namespace bliss::training

@@ -1,0 +1,161 @@
+#include "bliss/catalog/writer.hpp"
+
+#include "bliss/catalog/reader.hpp"
+#include "bliss/core/error.hpp"
+#include "catalog/example_catalog.hpp"
+#include "support/shared_folder.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <cstring>
+
+using namespace bliss;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+constexpr std::int64_t k_fields = 23;
+
+/// Which rank holds a field.
+using Deal = std::int64_t (*)(std::int64_t index, int ranks);
+
+std::int64_t in_turn(std::int64_t index, int ranks) { return index % ranks; }
+std::int64_t in_blocks(std::int64_t index, int ranks) { return index * ranks / k_fields; }
+std::int64_t all_to_the_last(std::int64_t, int ranks) { return ranks - 1; }
+
+/// Fields of this rank, highest index first: the order in which a rank holds them must not matter.
+std::vector<catalog::LocalField> local_fields(const comm::Communicator& comm, Deal deal) {
+    std::vector<catalog::LocalField> fields;
+    for (std::int64_t index = k_fields - 1; index >= 0; --index)
+        if (deal(index, comm.size()) == comm.rank())
+            fields.push_back({index, test::example_count(index), test::example_field(index, test::example_count(index))});
+    return fields;
+}
+
+std::vector<catalog::SourceRow> sources_of(std::int64_t index) {
+    std::vector<catalog::SourceRow> rows;
+    for (std::int64_t i = 0; i < test::example_count(index); ++i) {
+        rows.push_back(test::example_source(index, i));
+        rows.back().field_index = -1;  // the writer's to fill in
+    }
+    return rows;
+}
+
+void write(const std::filesystem::path& path, const comm::Communicator& comm, Deal deal, std::int64_t round_bytes) {
+    const auto fields = local_fields(comm, deal);
+    const auto load = [&](std::size_t i) { return sources_of(fields[i].index); };
+    catalog::write_catalog(path, comm, fields, load, test::example_provenance(), round_bytes);
+}
+
+template <class Work>
+std::string error_of(Work&& work) {
+    try {
+        work();
+    } catch (const Error& error) {
+        return error.what();
+    }
+    return {};
+}
+
+}  // namespace
+
+TEST_CASE("sources and fields come back in canonical order with their ranges filled in") {
+    const auto comm = comm::Communicator::world();
+    const test::SharedFolder folder{comm};
+    write(folder / "catalog.h5", comm, in_turn, 1 << 20);
+    const catalog::Catalog read = catalog::read_catalog(folder / "catalog.h5");
+
+    CHECK(read.configuration == test::example_provenance().configuration);
+    CHECK(read.configuration_sha256 == "abc");
+    CHECK(read.model_sha256.empty());
+    CHECK(read.program_version == "0.1");
+    CHECK(read.fields.size() == k_fields);
+    std::int64_t next = 0;
+    for (std::int64_t index = 0; index < std::ssize(read.fields); ++index) {
+        const catalog::FieldRow& field = read.fields[static_cast<std::size_t>(index)];
+        CHECK(std::int64_t{field.field} == index);
+        CHECK(std::int64_t{field.first_source} == next);
+        CHECK(std::int64_t{field.source_count} == test::example_count(index));
+        for (std::int64_t i = 0; i < test::example_count(index); ++i) {
+            const auto expected = test::example_source(index, i);
+            CHECK(std::memcmp(&read.sources.at(static_cast<std::size_t>(next + i)), &expected, sizeof expected) == 0);
+        }
+        next += test::example_count(index);
+    }
+    CHECK(std::ssize(read.sources) == next);
+    CHECK(next > 0);
+    CHECK(catalog::text_of(read.fields.front().reason) == "frame is missing");
+    CHECK(catalog::text_of(read.fields.front().band) == "r");
+}
+
+TEST_CASE("the bytes do not depend on ranks, on who holds which field, or on how much is written at once") {
+    const auto comm = comm::Communicator::world();
+    const test::SharedFolder folder{comm};
+    const auto path = folder / "alone.h5";
+    if (comm.rank() == 0) catalog::write_catalog(path, test::example_catalog(k_fields));
+    comm.barrier();
+    const std::string alone = test::bytes_of(path);
+    CHECK(alone.size() > 10'000);
+    for (int ranks = 1; ranks <= comm.size(); ++ranks) {
+        const auto part = comm.split(comm.rank() < ranks ? 0 : 1, comm.rank());
+        for (const Deal deal : {in_turn, in_blocks, all_to_the_last})
+            for (const std::int64_t round_bytes : {1, 10'000, 1 << 26}) {
+                if (comm.rank() < ranks) write(folder / "many.h5", part, deal, round_bytes);
+                comm.barrier();
+                CHECK((test::bytes_of(folder / "many.h5") == alone));
+                comm.barrier();
+            }
+    }
+}
+
+TEST_CASE("a catalogue without any field or source can be written and read") {
+    const auto comm = comm::Communicator::world();
+    const test::SharedFolder folder{comm};
+    catalog::write_catalog(folder / "empty.h5", comm, {}, {}, test::example_provenance());
+    const catalog::Catalog read = catalog::read_catalog(folder / "empty.h5");
+    CHECK(read.fields.empty());
+    CHECK(read.sources.empty());
+}
+
+TEST_CASE("a field that is doubled or missing is one error on all ranks") {
+    const auto comm = comm::Communicator::world();
+    const test::SharedFolder folder{comm};
+    const auto write_indices = [&](std::int64_t shift) {
+        std::vector<catalog::LocalField> fields;
+        for (std::int64_t index = 0; index < k_fields; ++index)
+            if (index % comm.size() == comm.rank())
+                fields.push_back({index == 7 ? index + shift : index, 0, test::example_field(index, 0)});
+        return error_of([&] {
+            catalog::write_catalog(folder / "a.h5", comm, fields, [](std::size_t) { return std::vector<catalog::SourceRow>{}; }, {});
+        });
+    };
+    CHECK_THAT(write_indices(1), ContainsSubstring("field index 7 is held by no rank"));
+    CHECK_THAT(write_indices(-1), ContainsSubstring("field index 6 is held twice"));
+    CHECK(write_indices(0).empty());
+}
+
+TEST_CASE("a rank that cannot load its sources fails all ranks with its reason and leaves no file") {
+    const auto comm = comm::Communicator::world();
+    const test::SharedFolder folder{comm};
+    const auto fields = local_fields(comm, in_turn);
+    const int failing = comm.size() - 1;
+    const auto load = [&](std::size_t i) {
+        if (comm.rank() == failing && i == 1) throw IoError("journal: cannot read");
+        return sources_of(fields[i].index);
+    };
+    std::string message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, load, {}, 1); });
+    CHECK_THAT(message, ContainsSubstring("journal: cannot read"));
+    if (comm.size() > 1) CHECK_THAT(message, ContainsSubstring("rank " + std::to_string(failing) + ": "));
+    comm.barrier();
+    CHECK(std::filesystem::is_empty(folder.path()));
+    comm.barrier();
+
+    const auto too_few = [&](std::size_t i) {
+        auto rows = sources_of(fields[i].index);
+        if (comm.rank() == failing && !rows.empty()) rows.pop_back();
+        return rows;
+    };
+    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, too_few, {}); });
+    CHECK_THAT(message, ContainsSubstring("were announced"));
+}
