@@ -4,8 +4,9 @@
 The truth is the profile itself, written as a dense mixture of Gaussians (both profiles are scale mixtures of
 Gaussians, so this converges quickly). The short mixture takes the widths and non-negative weights that minimise the
 largest error a stamp can show: linear programs over galaxies of all sizes, axis ratios and seeings of the prior,
-whose rows are pixel values in units of the peak and fluxes inside apertures in units of the truth's. Against
-log-spaced widths with least-squares weights this halves the error at the same number of Gaussians.
+whose rows are pixel values in units of the peak and fluxes inside apertures in units of the truth's. Log-spaced
+widths with least-squares weights (7 + 12 Gaussians) reach 2.4e-3 of the peak on the golden stamps, this reaches
+2.5e-4 with 8 + 10.
 
     tools/fit_profiles.py --golden tests/data/golden/galsim_stamps.fits > src/simulator/profile_tables.inc
 
@@ -171,13 +172,13 @@ def as_cpp(mixtures, errors):
     """The include file's text."""
     lines = [
         "// Made by tools/fit_profiles.py; change that, not this.",
-        "// Galaxy profiles of unit total flux (not truncated) as mixtures of circular Gaussians: share of the flux, and",
+        "// Galaxy profiles of unit total flux (not truncated) as mixtures of circular Gaussians: share of the flux and",
         "// standard deviation in half-light radii. Stretch both axes by the ellipse, then add the PSF's variance.",
     ]
     for n, (weight, sigma) in mixtures.items():
         lines += [
             "",
-            f"/// Sersic index {n}: within {errors[n]:.1e} of the peak in any pixel, over the prior's sizes and axis ratios.",
+            f"/// Sersic index {n}: within {errors[n]:.1e} of the peak in any pixel, over the prior's sizes and shapes.",
             f"inline constexpr std::array<ProfileComponent, {len(weight)}> {PROFILES[n][0]}{{{{",
             *(f"    {{.weight = {w:.12e}, .sigma = {s:.12e}}}," for w, s in zip(weight, sigma)),
             "}};",

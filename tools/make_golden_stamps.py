@@ -14,6 +14,8 @@ Conventions, which the tests rely on:
   truncated, so the stamp holds STAMP_FLUX_E < FLUX_E;
 - the PSF is the effective one (the pixel is in it), so values at pixel centres are not integrated over the pixel.
 
+Shape columns of stars are NaN.
+
 HDUs: primary STAMPS (N, 53, 53) float32; table SOURCES, one row a stamp; table PSF, the Gaussian mixtures: PSF_ID,
 WEIGHT (sum 1 per PSF), SIGMA_PX. PSF 0 is SDSS r of run 94, camcol 1, field 12; PSF 1 is sharper than any of SDSS.
 """

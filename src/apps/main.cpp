@@ -41,7 +41,8 @@ int main(int argc, char** argv) {
     app.set_version_flag("--version", apps::library_versions());
     apps::Common common;
     const apps::Command commands[] = {
-        apps::add_train(app),
+        apps::add_catalog(app), apps::add_train(app),  apps::add_simulate(app), apps::add_evaluate(app),
+        apps::add_export(app),  apps::add_render(app), apps::add_info(app),
     };
     for (const apps::Command& command : commands) {
         command.parser->add_option("--threads", common.threads, "threads of this rank (default: OMP_NUM_THREADS, or its cores)");

@@ -48,15 +48,22 @@ void append_number(std::string& out, double value) {
 
 void append_member(std::string& out, const Member& member, const std::byte* row) {
     switch (member.type) {
-        case Member::Type::i32: out += std::to_string(value_at<std::int32_t>(row, member.offset)); break;
-        case Member::Type::i64: out += std::to_string(value_at<std::int64_t>(row, member.offset)); break;
-        case Member::Type::u32: out += std::to_string(value_at<std::uint32_t>(row, member.offset)); break;
+        case Member::Type::i32:
+            out += std::to_string(value_at<std::int32_t>(row, member.offset));
+            break;
+        case Member::Type::i64:
+            out += std::to_string(value_at<std::int64_t>(row, member.offset));
+            break;
+        case Member::Type::u32:
+            out += std::to_string(value_at<std::uint32_t>(row, member.offset));
+            break;
         case Member::Type::f64: {
             const auto value = value_at<double>(row, member.offset);
             std::isnan(value) ? void(out += "nan") : append_number(out, value);
             break;
         }
-        case Member::Type::text: throw Error("a source has no text members");
+        case Member::Type::text:
+            throw Error("a source has no text members");
     }
 }
 
@@ -93,7 +100,8 @@ void export_ds9(const Catalog& catalog, const std::filesystem::path& path, const
         if (!(source.p_source >= options.min_p_source)) continue;
         const char* color = source.p_star >= 0.5 ? "cyan" : "magenta";
         if (on_sky)
-            text += fmt::format("circle({:.8f},{:.8f},{}\")", double{source.ra_deg}, double{source.dec_deg}, options.ds9_radius_arcsec);
+            text += fmt::format("circle({:.8f},{:.8f},{}\")", double{source.ra_deg}, double{source.dec_deg},
+                                options.ds9_radius_arcsec);
         else
             text += fmt::format("circle({:.3f},{:.3f},{})", source.x_px + 1, source.y_px + 1, options.ds9_radius_px);
         text += fmt::format(" # color={} text={{{:.2f}}}\n", color, double{source.mag});

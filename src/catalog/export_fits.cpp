@@ -29,17 +29,26 @@ std::vector<std::string> texts(std::span<const std::byte> rows, std::size_t row_
     return values;
 }
 
-fits::ColumnValues column_values(std::span<const std::byte> rows, std::size_t row_bytes, const Member& member, std::size_t i) {
+fits::ColumnValues column_values(std::span<const std::byte> rows, std::size_t row_bytes, const Member& member,
+                                 std::size_t i) {
     switch (member.type) {
-        case Member::Type::i32: return elements<std::int32_t, std::int32_t>(rows, row_bytes, member.offset + 4 * i);
-        case Member::Type::i64: return elements<std::int64_t, std::int64_t>(rows, row_bytes, member.offset + 8 * i);
+        case Member::Type::i32:
+            return elements<std::int32_t, std::int32_t>(rows, row_bytes, member.offset + 4 * i);
+        case Member::Type::i64:
+            return elements<std::int64_t, std::int64_t>(rows, row_bytes, member.offset + 8 * i);
         // FITS has no plain unsigned 32-bit column.
-        case Member::Type::u32: return elements<std::uint32_t, std::int64_t>(rows, row_bytes, member.offset + 4 * i);
-        case Member::Type::f64: return elements<double, double>(rows, row_bytes, member.offset + 8 * i);
-        case Member::Type::text: break;
+        case Member::Type::u32:
+            return elements<std::uint32_t, std::int64_t>(rows, row_bytes, member.offset + 4 * i);
+        case Member::Type::f64:
+            return elements<double, double>(rows, row_bytes, member.offset + 8 * i);
+        case Member::Type::text:
+            break;
     }
     return texts(rows, row_bytes, member);
 }
+
+/// The FITS standard spells pixels out (version 4.0, table 4); nanomaggies have no name there and keep theirs.
+std::string fits_unit(std::string_view unit) { return unit == "px" ? "pixel" : std::string{unit}; }
 
 template <class Row>
 std::vector<fits::Column> columns(const std::vector<Row>& table, std::span<const Member> members) {
@@ -50,7 +59,7 @@ std::vector<fits::Column> columns(const std::vector<Row>& table, std::span<const
         for (std::size_t i = 0; i < count; ++i) {
             std::string name{member.name};
             if (count > 1) name.append("_").append(std::to_string(i));
-            all.push_back({std::move(name), std::string{member.unit}, std::string{member.about},
+            all.push_back({std::move(name), fits_unit(member.unit), std::string{member.about},
                            column_values(rows, sizeof(Row), member, i)});
         }
     }

@@ -10,8 +10,9 @@ Catalog read_catalog(const std::filesystem::path& path) {
     const auto reader = h5::Reader::open(path);
     const std::int64_t version = reader.read_integer_attribute("/", "schema_version");
     if (version != k_schema_version)
-        throw DataError(path.string() + ": catalogue of schema version " + std::to_string(version) + ", this program reads " +
-                        std::to_string(k_schema_version) + "; make the catalogue again, or use the program that made it (" +
+        throw DataError(path.string() + ": catalogue of schema version " + std::to_string(version) +
+                        ", this program reads " + std::to_string(k_schema_version) +
+                        "; make the catalogue again, or use the program that made it (" +
                         reader.read_text_attribute("/", "program_version") + ")");
 
     Catalog catalog;

@@ -8,7 +8,8 @@ namespace {
 
 using Type = Member::Type;
 
-#define BLISS_MEMBER(row, name, type, length, unit, about) {#name, type, offsetof(row, name), length, unit, about}
+#define BLISS_MEMBER(row, name, type, length, unit, about) \
+    { #name, type, offsetof(row, name), length, unit, about }
 
 constexpr Member k_source_members[] = {
     BLISS_MEMBER(SourceRow, field_index, Type::i64, 1, "", "row of /fields"),
@@ -33,7 +34,8 @@ constexpr Member k_source_members[] = {
     BLISS_MEMBER(SourceRow, mag, Type::f64, 1, "mag", "AB (Pogson) magnitude of flux_nmgy"),
     BLISS_MEMBER(SourceRow, mag_err, Type::f64, 1, "mag", "posterior standard deviation of mag"),
     BLISS_MEMBER(SourceRow, flags, Type::u32, 1, "",
-                 "bits: 1 pixels not valid within 3 px, 2 within 24 px of the frame's edge, 4 joined over tiles, 8 not alone in its tile"),
+                 "bits: 1 pixels not valid within 3 px, 2 within 24 px of the frame's edge, 4 joined over tiles, 8 not "
+                 "alone in its tile"),
 };
 
 constexpr Member k_field_members[] = {
@@ -49,7 +51,8 @@ constexpr Member k_field_members[] = {
     BLISS_MEMBER(FieldRow, expected_sources, Type::f64, 1, "", "sum of the tiles' expected source counts"),
     BLISS_MEMBER(FieldRow, ra_deg, Type::f64, 1, "deg", "right ascension (ICRS) of the image's centre, NaN without a WCS"),
     BLISS_MEMBER(FieldRow, dec_deg, Type::f64, 1, "deg", "declination (ICRS) of the image's centre, NaN without a WCS"),
-    BLISS_MEMBER(FieldRow, corner_ra_deg, Type::f64, 4, "deg", "right ascension of pixels (0,0), (0,W-1), (H-1,W-1), (H-1,0)"),
+    BLISS_MEMBER(FieldRow, corner_ra_deg, Type::f64, 4, "deg",
+                 "right ascension of pixels (0,0), (0,W-1), (H-1,W-1), (H-1,0)"),
     BLISS_MEMBER(FieldRow, corner_dec_deg, Type::f64, 4, "deg", "declination of the same pixels"),
     BLISS_MEMBER(FieldRow, psf_fwhm_px, Type::f64, 1, "px", "full width at half maximum of the PSF"),
     BLISS_MEMBER(FieldRow, background_e, Type::f64, 1, "electron", "median background per pixel"),
@@ -76,5 +79,10 @@ static_assert(covers(k_field_members, sizeof(FieldRow)), "the list of members mu
 
 std::span<const Member> source_members() { return k_source_members; }
 std::span<const Member> field_members() { return k_field_members; }
+
+std::span<const SourceRow> sources_of(const Catalog& catalog, const FieldRow& field) {
+    return std::span{catalog.sources}.subspan(static_cast<std::size_t>(field.first_source),
+                                              static_cast<std::size_t>(field.source_count));
+}
 
 }  // namespace bliss::catalog

@@ -60,9 +60,10 @@ std::vector<SourceRow> load_round(std::span<const LocalField> fields, std::span<
     for (std::size_t i = round.begin; i < round.end; ++i) {
         std::vector<SourceRow> sources = load_sources(positions[i]);
         if (std::ssize(sources) != fields[i].source_count)
-            throw DataError("catalogue: field " + to_string(FieldId{fields[i].row.run, fields[i].row.camcol, fields[i].row.field}) +
-                            " gave " + std::to_string(sources.size()) + " sources where " +
-                            std::to_string(fields[i].source_count) + " were announced");
+            throw DataError("catalogue: field " +
+                            to_string(FieldId{fields[i].row.run, fields[i].row.camcol, fields[i].row.field}) + " gave " +
+                            std::to_string(sources.size()) + " sources where " + std::to_string(fields[i].source_count) +
+                            " were announced");
         for (SourceRow& source : sources) source.field_index = fields[i].index;
         rows.insert(rows.end(), sources.begin(), sources.end());
     }
@@ -79,8 +80,7 @@ void append(std::vector<h5::RowRange>& ranges, h5::RowRange range) {
 }
 
 void write_sources(h5::File& file, const comm::Communicator& comm, std::span<const LocalField> fields,
-                   std::span<const std::size_t> positions, const SourceLoader& load_sources,
-                   std::int64_t round_bytes) {
+                   std::span<const std::size_t> positions, const SourceLoader& load_sources, std::int64_t round_bytes) {
     const std::vector<Round> rounds = cut_rounds(fields, round_bytes);
     const std::int64_t most = comm.all_reduce_max(std::ssize(rounds));
     for (std::int64_t r = 0; r < most; ++r) {
@@ -138,7 +138,8 @@ void write_catalog(const std::filesystem::path& path, const comm::Communicator& 
 void write_catalog(const std::filesystem::path& path, const Catalog& catalog) {
     std::vector<LocalField> fields;
     for (const FieldRow& row : catalog.fields) {
-        if (row.first_source < 0 || row.source_count < 0 || row.first_source + row.source_count > std::ssize(catalog.sources))
+        if (row.first_source < 0 || row.source_count < 0 ||
+            row.first_source + row.source_count > std::ssize(catalog.sources))
             throw DataError("catalogue: field " + to_string(FieldId{row.run, row.camcol, row.field}) +
                             " names sources that are not there");
         fields.push_back({std::ssize(fields), row.source_count, row});

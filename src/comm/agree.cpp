@@ -44,13 +44,20 @@ Failure describe(const std::exception_ptr& failure) {
 
 [[noreturn]] void raise(const Failure& failure) {
     switch (failure.kind) {
-        case Kind::config: throw ConfigError(failure.message);
-        case Kind::data: throw DataError(failure.message);
-        case Kind::fits: throw FitsError(failure.message);
-        case Kind::h5: throw H5Error(failure.message);
-        case Kind::mpi: throw MpiError(failure.message);
-        case Kind::io: throw IoError(failure.message);
-        case Kind::other: break;
+        case Kind::config:
+            throw ConfigError(failure.message);
+        case Kind::data:
+            throw DataError(failure.message);
+        case Kind::fits:
+            throw FitsError(failure.message);
+        case Kind::h5:
+            throw H5Error(failure.message);
+        case Kind::mpi:
+            throw MpiError(failure.message);
+        case Kind::io:
+            throw IoError(failure.message);
+        case Kind::other:
+            break;
     }
     throw Error(failure.message);
 }

@@ -11,8 +11,8 @@ void check(int code, const char* operation) {
     char text[MPI_MAX_ERROR_STRING] = {};
     int length = 0;
     if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) length = 0;
-    throw MpiError(std::string{operation} + " failed: " +
-                   (length > 0 ? std::string(text, static_cast<std::size_t>(length)) : "unknown MPI error"));
+    throw MpiError(std::string{operation} +
+                   " failed: " + (length > 0 ? std::string(text, static_cast<std::size_t>(length)) : "unknown MPI error"));
 }
 
 }  // namespace bliss::comm::detail

@@ -18,8 +18,9 @@ Environment::Environment() : exceptions_at_start_{std::uncaught_exceptions()} {
     check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     check(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     if (granted < MPI_THREAD_SERIALIZED)
-        throw MpiError("this MPI library does not allow calls from several threads in turn (MPI_THREAD_SERIALIZED); "
-                       "use one built with thread support");
+        throw MpiError(
+            "this MPI library does not allow calls from several threads in turn (MPI_THREAD_SERIALIZED); "
+            "use one built with thread support");
 }
 
 Environment::~Environment() {

@@ -30,8 +30,9 @@ struct File::Impl {
         open = false;
         try {
             if (failed == Failed::storing) {
-                // HDF5 still holds bytes it could not store. Closing would try again, fail on some ranks and leave the others
-                // waiting: so the identifier is given up. On an emptied file the library can clean up when the program ends.
+                // HDF5 still holds bytes it could not store. Closing would try again, fail on some ranks and leave the
+                // others waiting: so the identifier is given up. On an emptied file the library can clean up when the
+                // program ends.
                 if (comm.rank() == 0) detail::truncate_to_nothing(partial);
                 file = H5I_INVALID_HID;
             }
@@ -103,7 +104,8 @@ void select_ranges(hid_t space, std::span<const RowRange> ranges, const Place& p
     check(H5Sselect_none(space), "select rows", place);
     std::int64_t end = 0;
     for (const RowRange& range : ranges) {
-        if (range.first < end || range.count < 0) throw H5Error(place.path.string() + ": row ranges overlap or do not ascend");
+        if (range.first < end || range.count < 0)
+            throw H5Error(place.path.string() + ": row ranges overlap or do not ascend");
         end = range.first + range.count;
         if (range.count == 0) continue;
         const auto first = static_cast<hsize_t>(range.first);
@@ -218,21 +220,23 @@ void File::write_rows(const std::string& dataset, std::span<const Member> member
     });
     // HDF5 1.10 fails to write none of a dataset without rows, which has no address.
     if (H5Sget_simple_extent_npoints(file_space.get()) == 0) return;
-    together([&] {
-        check(H5Dwrite(target.get(), type.get(), memory_space.get(), file_space.get(), transfer.get(), rows.data()),
-              "write rows", place);
-        check_was_collective(transfer.get(), place);
-        const haddr_t start = H5Dget_offset(target.get());
-        if (start == HADDR_UNDEF) throw H5Error(place.path.string() + ", " + dataset + ": has no address in the file");
-        const auto row_bytes = static_cast<std::int64_t>(packed_row_bytes(members));
-        std::int64_t used = 0;
-        for (const RowRange& range : ranges) {
-            const std::int64_t size = range.count * row_bytes;
-            impl_->written.add(static_cast<std::int64_t>(start) + range.first * row_bytes,
-                               rows.subspan(static_cast<std::size_t>(used), static_cast<std::size_t>(size)));
-            used += size;
-        }
-    }, Failed::storing);
+    together(
+        [&] {
+            check(H5Dwrite(target.get(), type.get(), memory_space.get(), file_space.get(), transfer.get(), rows.data()),
+                  "write rows", place);
+            check_was_collective(transfer.get(), place);
+            const haddr_t start = H5Dget_offset(target.get());
+            if (start == HADDR_UNDEF) throw H5Error(place.path.string() + ", " + dataset + ": has no address in the file");
+            const auto row_bytes = static_cast<std::int64_t>(packed_row_bytes(members));
+            std::int64_t used = 0;
+            for (const RowRange& range : ranges) {
+                const std::int64_t size = range.count * row_bytes;
+                impl_->written.add(static_cast<std::int64_t>(start) + range.first * row_bytes,
+                                   rows.subspan(static_cast<std::size_t>(used), static_cast<std::size_t>(size)));
+                used += size;
+            }
+        },
+        Failed::storing);
 }
 
 void File::write_attribute(const std::string& object, const std::string& name, std::string_view value) {
@@ -257,9 +261,8 @@ void File::write_attribute(const std::string& object, const std::string& name, d
 }
 
 void File::commit() {
-    together([&] {
-        check(H5Fclose(std::exchange(impl_->file, H5I_INVALID_HID)), "close the file", impl_->place());
-    }, Failed::storing);
+    together([&] { check(H5Fclose(std::exchange(impl_->file, H5I_INVALID_HID)), "close the file", impl_->place()); },
+             Failed::storing);
     together([&] {
         if (impl_->comm.rank() == 0) detail::release_reserve(impl_->partial);
     });

@@ -44,11 +44,16 @@ namespace {
 Handle element_type(const Member& member, const Place& place) {
     const auto copy = [&](hid_t type) { return Handle{check(H5Tcopy(type), "copy a type", place), H5Tclose}; };
     switch (member.type) {
-        case Member::Type::i32: return copy(H5T_STD_I32LE);
-        case Member::Type::i64: return copy(H5T_STD_I64LE);
-        case Member::Type::u32: return copy(H5T_STD_U32LE);
-        case Member::Type::f64: return copy(H5T_IEEE_F64LE);
-        case Member::Type::text: return text_type(member.length, place);
+        case Member::Type::i32:
+            return copy(H5T_STD_I32LE);
+        case Member::Type::i64:
+            return copy(H5T_STD_I64LE);
+        case Member::Type::u32:
+            return copy(H5T_STD_U32LE);
+        case Member::Type::f64:
+            return copy(H5T_IEEE_F64LE);
+        case Member::Type::text:
+            return text_type(member.length, place);
     }
     throw H5Error("member " + std::string{member.name} + " has an unknown type");
 }

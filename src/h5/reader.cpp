@@ -54,11 +54,16 @@ namespace {
 
 const char* class_name(H5T_class_t type_class) {
     switch (type_class) {
-        case H5T_INTEGER: return "integer";
-        case H5T_FLOAT: return "floating-point";
-        case H5T_STRING: return "text";
-        case H5T_ARRAY: return "array";
-        default: return "other";
+        case H5T_INTEGER:
+            return "integer";
+        case H5T_FLOAT:
+            return "floating-point";
+        case H5T_STRING:
+            return "text";
+        case H5T_ARRAY:
+            return "array";
+        default:
+            return "other";
     }
 }
 
@@ -80,8 +85,9 @@ Reader Reader::open(const std::filesystem::path& path) {
     const Place place{path, {}};
     std::error_code ignored;
     if (!std::filesystem::exists(path, ignored)) throw H5Error(path.string() + ": no such file");
-    Handle file{check(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), "open as HDF5 (not an HDF5 file, or damaged)", place),
-                H5Fclose};
+    Handle file{
+        check(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), "open as HDF5 (not an HDF5 file, or damaged)", place),
+        H5Fclose};
     return Reader{std::make_unique<Impl>(path, std::move(file))};
 }
 
@@ -132,9 +138,12 @@ void Reader::read_into(const std::string& dataset, std::span<const Member> membe
         if (index < 0) impl_->fail(dataset, "member " + name + " is not in the file");
         const auto found = H5Tget_member_class(file_type.get(), static_cast<unsigned>(index));
         if (found != expected_class(member))
-            impl_->fail(dataset, "member " + name + " is " + class_name(found) + ", not " + class_name(expected_class(member)));
-        const Handle type{check(H5Tget_member_type(file_type.get(), static_cast<unsigned>(index)), "read a type", place), H5Tclose};
-        if (found == H5T_STRING && H5Tis_variable_str(type.get()) > 0) impl_->fail(dataset, "member " + name + " has no fixed length");
+            impl_->fail(dataset,
+                        "member " + name + " is " + class_name(found) + ", not " + class_name(expected_class(member)));
+        const Handle type{check(H5Tget_member_type(file_type.get(), static_cast<unsigned>(index)), "read a type", place),
+                          H5Tclose};
+        if (found == H5T_STRING && H5Tis_variable_str(type.get()) > 0)
+            impl_->fail(dataset, "member " + name + " has no fixed length");
         if (found == H5T_ARRAY) {
             hsize_t length[H5S_MAX_RANK] = {};
             const int dimensions = check(H5Tget_array_dims2(type.get(), length), "read an array's shape", place);

@@ -38,7 +38,8 @@ void WriteRecord::verify(const std::filesystem::path& path) const {
         }
         if (!in || hash != part.hash)
             throw IoError(path.string() + ": does not hold what was written (bytes " + std::to_string(part.start) + " to " +
-                          std::to_string(part.start + part.size) + "); is the disk full, a quota reached or the disk damaged?");
+                          std::to_string(part.start + part.size) +
+                          "); is the disk full, a quota reached or the disk damaged?");
     }
 }
 

@@ -3,9 +3,13 @@
 #include <Kokkos_Core.hpp>
 #include <fmt/format.h>
 
+#include <cstdlib>
+
 namespace bliss::simulator {
 
 Runtime::Runtime(int threads) {
+    // Unless the user binds threads, nobody does: several ranks of one node would else be bound to the same cores.
+    ::setenv("OMP_PROC_BIND", "false", 0);
 #if KOKKOS_VERSION >= 30700
     Kokkos::InitializationSettings settings;
     if (threads > 0) settings.set_num_threads(threads);

@@ -144,12 +144,12 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
                 }
                 append_line(metrics, line);
             }
-            if (save) trainer.save_checkpoint(checkpoint);
+            if (save) {
+                trainer.save_model(model, validation.dump());  // usable while the training goes on
+                trainer.save_checkpoint(checkpoint);
+            }
         });
     }
-    comm::agree_on(comm, [&] {
-        if (root) trainer.save_model(model, validation.dump());
-    });
     spdlog::info("trained {} steps in {:.0f} s: {}", config.steps - first_step, seconds_since(start), model.string());
 }
 

@@ -58,7 +58,10 @@ inline catalog::FieldRow example_field(std::int64_t index, std::int64_t sources)
 inline std::int64_t example_count(std::int64_t index) { return index * 37 % 11 * 5; }
 
 inline catalog::Provenance example_provenance() {
-    return {.configuration = "seed = 1\nname = \"é\"\n", .configuration_sha256 = "abc", .model_sha256 = "", .program_version = "0.1"};
+    return {.configuration = "seed = 1\nname = \"é\"\n",
+            .configuration_sha256 = "abc",
+            .model_sha256 = "",
+            .program_version = "0.1"};
 }
 
 /// `count` fields with their sources.

@@ -36,10 +36,17 @@ catalog::SourceRow parse(const std::string& line) {
     for (std::size_t i = 0; i < members.size(); ++i) {
         const std::string& cell = cells.at(i);
         switch (members[i].type) {
-            case catalog::Member::Type::i32: put(row, members[i].offset, static_cast<std::int32_t>(std::stol(cell))); break;
-            case catalog::Member::Type::i64: put(row, members[i].offset, static_cast<std::int64_t>(std::stoll(cell))); break;
-            case catalog::Member::Type::u32: put(row, members[i].offset, static_cast<std::uint32_t>(std::stoul(cell))); break;
-            default: put(row, members[i].offset, std::strtod(cell.c_str(), nullptr));
+            case catalog::Member::Type::i32:
+                put(row, members[i].offset, static_cast<std::int32_t>(std::stol(cell)));
+                break;
+            case catalog::Member::Type::i64:
+                put(row, members[i].offset, static_cast<std::int64_t>(std::stoll(cell)));
+                break;
+            case catalog::Member::Type::u32:
+                put(row, members[i].offset, static_cast<std::uint32_t>(std::stoul(cell)));
+                break;
+            default:
+                put(row, members[i].offset, std::strtod(cell.c_str(), nullptr));
         }
     }
     return row;
@@ -53,7 +60,8 @@ TEST_CASE("a CSV export reads back to the same bits") {
     catalog::export_csv(catalog, folder / "a.csv");
     const auto lines = split(test::bytes_of(folder / "a.csv"), '\n');
     REQUIRE(lines.size() == catalog.sources.size() + 1);
-    CHECK_THAT(lines[0], Catch::Matchers::StartsWith("field_index,run,camcol") && Catch::Matchers::EndsWith(",mag_err,flags"));
+    CHECK_THAT(lines[0],
+               Catch::Matchers::StartsWith("field_index,run,camcol") && Catch::Matchers::EndsWith(",mag_err,flags"));
     for (std::size_t i = 0; i < catalog.sources.size(); ++i) {
         const auto row = parse(lines[i + 1]);
         CHECK(std::memcmp(&row, &catalog.sources[i], sizeof row) == 0);
@@ -79,7 +87,8 @@ TEST_CASE("a FITS export reads back with units") {
     const auto members = catalog::source_members();
     for (std::size_t i = 0; i < members.size(); ++i) {
         CHECK(file.read_key<std::string>("TTYPE" + std::to_string(i + 1)) == members[i].name);
-        CHECK(file.find_key<std::string>("TUNIT" + std::to_string(i + 1)).value_or("") == members[i].unit);
+        CHECK(file.find_key<std::string>("TUNIT" + std::to_string(i + 1)).value_or("") ==
+              (members[i].unit == "px" ? "pixel" : members[i].unit));
     }
     file.select("FIELDS");
     CHECK(file.row_count() == 6);
@@ -143,6 +152,7 @@ TEST_CASE("an export that cannot be written names the file and the reason, and l
                ContainsSubstring("no/a.csv") && ContainsSubstring("No such file or directory"));
     // A link to a device that is always full stands for a full disk.
     std::filesystem::create_symlink("/dev/full", folder / "full.csv.partial");
-    CHECK_THAT(reason([&] { catalog::export_csv(catalog, folder / "full.csv"); }), ContainsSubstring("No space left on device"));
+    CHECK_THAT(reason([&] { catalog::export_csv(catalog, folder / "full.csv"); }),
+               ContainsSubstring("No space left on device"));
     CHECK(std::filesystem::is_empty(folder.path()));
 }

@@ -47,8 +47,8 @@ TEST_CASE("another schema version is refused with both versions") {
     write_other(folder / "a.h5", catalog::k_schema_version, 2);
     CHECK(error_of(folder / "a.h5").empty());
     write_other(folder / "b.h5", catalog::k_schema_version + 1, 2);
-    CHECK_THAT(error_of(folder / "b.h5"), ContainsSubstring("b.h5: catalogue of schema version 2, this program reads 1") &&
-                                              ContainsSubstring("9.9"));
+    CHECK_THAT(error_of(folder / "b.h5"),
+               ContainsSubstring("b.h5: catalogue of schema version 2, this program reads 1") && ContainsSubstring("9.9"));
 }
 
 TEST_CASE("fields that count other sources than there are are refused") {

@@ -127,7 +127,8 @@ TEST_CASE("a field that is doubled or missing is one error on all ranks") {
             if (index % comm.size() == comm.rank())
                 fields.push_back({index == 7 ? index + shift : index, 0, test::example_field(index, 0)});
         return error_of([&] {
-            catalog::write_catalog(folder / "a.h5", comm, fields, [](std::size_t) { return std::vector<catalog::SourceRow>{}; }, {});
+            catalog::write_catalog(folder / "a.h5", comm, fields,
+                                   [](std::size_t) { return std::vector<catalog::SourceRow>{}; }, {});
         });
     };
     CHECK_THAT(write_indices(1), ContainsSubstring("field index 7 is held by no rank"));

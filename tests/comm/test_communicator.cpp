@@ -87,7 +87,8 @@ TEST_CASE("gathers join unequal parts in rank order, in one call and in pieces")
     for (const std::int64_t piece_bytes : {std::int64_t{1} << 30, std::int64_t{6}}) {
         comm.set_piece_bytes(piece_bytes);
         CHECK(comm.gather_v(part_of(comm.rank())) == all_parts(comm.size()));
-        CHECK(comm.gather_v(part_of(comm.rank()), last) == (comm.rank() == last ? all_parts(comm.size()) : std::vector<int>{}));
+        CHECK(comm.gather_v(part_of(comm.rank()), last) ==
+              (comm.rank() == last ? all_parts(comm.size()) : std::vector<int>{}));
         const std::vector<int> ranks = comm.all_gather(comm.rank());
         for (int rank = 0; rank < comm.size(); ++rank) CHECK(ranks.at(static_cast<std::size_t>(rank)) == rank);
         CHECK(comm.gather_v(std::vector<int>{}).empty());

@@ -76,7 +76,8 @@ TEST_CASE("rows dealt out to the ranks in pieces come back in order") {
     const auto rows = reader.read_rows<ExampleRow>("rows", test::k_example_members);
     CHECK(rows.size() == 1000);
     int wrong = 0;
-    for (std::size_t i = 0; i < rows.size(); ++i) wrong += !test::same(rows[i], test::example_row(static_cast<std::int64_t>(i)));
+    for (std::size_t i = 0; i < rows.size(); ++i)
+        wrong += !test::same(rows[i], test::example_row(static_cast<std::int64_t>(i)));
     CHECK(wrong == 0);
     CHECK(reader.read_integer_attribute("/", "schema_version") == 7);
     CHECK(reader.read_text_attribute("/", "text") == "a longer text,\nof two lines");

@@ -84,7 +84,8 @@ TEST_CASE("a subset of the members in another order reads by name") {
     const auto rows = reader.read_rows<Two>("rows", two);
     CHECK(rows.at(31).id == 31);
     CHECK(rows.at(31).value == test::example_row(31).value);
-    CHECK_THAT(error_of([&] { (void)reader.read_rows<double>("rows", two); }), ContainsSubstring("has 8 bytes, its members 16"));
+    CHECK_THAT(error_of([&] { (void)reader.read_rows<double>("rows", two); }),
+               ContainsSubstring("has 8 bytes, its members 16"));
 }
 
 TEST_CASE("a file that is not HDF5, is truncated or is not there is refused") {
@@ -92,8 +93,8 @@ TEST_CASE("a file that is not HDF5, is truncated or is not there is refused") {
     CHECK_THAT(error_of([&] { h5::Reader::open(folder / "none.h5"); }), ContainsSubstring("no such file"));
 
     test::write_bytes(folder / "text.h5", "this is a text, not a catalogue\n");
-    CHECK_THAT(error_of([&] { h5::Reader::open(folder / "text.h5"); }), ContainsSubstring("text.h5") &&
-                                                                            ContainsSubstring("not an HDF5 file"));
+    CHECK_THAT(error_of([&] { h5::Reader::open(folder / "text.h5"); }),
+               ContainsSubstring("text.h5") && ContainsSubstring("not an HDF5 file"));
 
     std::string bytes = test::bytes_of(write_alone(folder));
     bytes.resize(bytes.size() - 100);

@@ -8,12 +8,13 @@ namespace bliss::catalog {
 
 /// Which sources are exported, and how DS9 draws them.
 struct ExportOptions {
-    double min_p_source = 0;      ///< sources less probable than this are left out
-    double ds9_radius_px = 3;     ///< circles in image coordinates
+    double min_p_source = 0;         ///< sources less probable than this are left out
+    double ds9_radius_px = 3;        ///< circles in image coordinates
     double ds9_radius_arcsec = 1.2;  ///< circles on the sky
 };
 
-/// Each export is written as PATH.partial and then renamed. The sources keep their order; `field_index` stays a row of /fields.
+/// Each export is written as PATH.partial and then renamed. The sources keep their order; `field_index` stays a row of
+/// /fields.
 
 /// FITS binary tables CATALOG and FIELDS with TUNIT; array members become columns NAME_0, NAME_1, ...
 /// @throws FitsError

@@ -19,30 +19,31 @@ enum Flag : std::uint32_t {
     k_flag_frame_edge = 1u << 1,     ///< within 24 px of the frame's edge: part of the receptive field is off the frame
     k_flag_merged_tiles = 1u << 2,   ///< the source's posterior is spread over several tiles and was joined
     k_flag_multiple = 1u << 3,       ///< its tile holds more than one source in the mode
+    k_flag_mode = 1u << 4,           ///< in the mode catalogue: p_source is at least the run's threshold
 };
 
 /// One candidate source of one field: the mode of its posterior and what is uncertain about it.
 /// Packed: the memory layout is the file layout, as collective HDF5 writing needs it.
 #pragma pack(push, 1)
 struct SourceRow {
-    std::int64_t field_index;   ///< row of /fields
+    std::int64_t field_index;  ///< row of /fields
     std::int32_t run;
     std::int32_t camcol;
     std::int32_t field;
     std::int32_t tile_row;
     std::int32_t tile_col;
-    std::int32_t slot;          ///< which of the tile's sources, 0 = brightest
-    double x_px;                ///< column, 0 = centre of the first pixel
-    double y_px;                ///< row
+    std::int32_t slot;  ///< which of the tile's sources, 0 = brightest
+    double x_px;        ///< column, 0 = centre of the first pixel
+    double y_px;        ///< row
     double x_err_px;
     double y_err_px;
-    double ra_deg;              ///< ICRS; NaN without a WCS
+    double ra_deg;  ///< ICRS; NaN without a WCS
     double dec_deg;
-    double p_source;            ///< probability that there is a source
-    double p_star;              ///< probability that it is a star, given that it is a source
-    double flux_nmgy;           ///< total flux, posterior median
-    double flux_err_nmgy;       ///< half the central 68 % interval
-    double ln_flux_e_mean;      ///< Normal posterior of ln(flux / electron)
+    double p_source;        ///< probability that there is a source
+    double p_star;          ///< probability that it is a star, given that it is a source
+    double flux_nmgy;       ///< total flux, posterior median
+    double flux_err_nmgy;   ///< half the central 68 % interval
+    double ln_flux_e_mean;  ///< Normal posterior of ln(flux / electron)
     double ln_flux_e_sd;
     double mag;
     double mag_err;
@@ -54,22 +55,22 @@ struct FieldRow {
     std::int32_t run;
     std::int32_t camcol;
     std::int32_t field;
-    std::int32_t status;          ///< 0 done, 1 failed (see reason)
+    std::int32_t status;  ///< 0 done, 1 failed (see reason)
     char band[8];
     std::int64_t height_px;
     std::int64_t width_px;
-    std::int64_t first_source;    ///< first row in /catalog
-    std::int64_t source_count;    ///< rows in /catalog
-    double expected_sources;      ///< sum of tile source counts under the posterior
-    double ra_deg;                ///< of the frame's centre
+    std::int64_t first_source;  ///< first row in /catalog
+    std::int64_t source_count;  ///< rows in /catalog
+    double expected_sources;    ///< sum of tile source counts under the posterior
+    double ra_deg;              ///< of the frame's centre
     double dec_deg;
-    double corner_ra_deg[4];      ///< (0,0), (0,W-1), (H-1,W-1), (H-1,0)
+    double corner_ra_deg[4];  ///< (0,0), (0,W-1), (H-1,W-1), (H-1,0)
     double corner_dec_deg[4];
     double psf_fwhm_px;
-    double background_e;          ///< median
-    double electrons_per_nmgy;    ///< median
+    double background_e;        ///< median
+    double electrons_per_nmgy;  ///< median
     double valid_share;
-    char reason[256];             ///< why it failed; empty when done
+    char reason[256];  ///< why it failed; empty when done
 };
 #pragma pack(pop)
 
@@ -82,10 +83,10 @@ using Member = h5::Member;
 
 /// What was run to make a catalogue; root attributes of the file.
 struct Provenance {
-    std::string configuration;  ///< resolved TOML
-    std::string configuration_sha256;
-    std::string model_sha256;
-    std::string program_version;
+    std::string configuration{};  ///< resolved TOML
+    std::string configuration_sha256{};
+    std::string model_sha256{};
+    std::string program_version{};
 };
 
 /// A catalogue in memory: what one catalog.h5 holds.
@@ -93,6 +94,9 @@ struct Catalog : Provenance {
     std::vector<SourceRow> sources;
     std::vector<FieldRow> fields;
 };
+
+/// The sources of one of the catalogue's fields.
+[[nodiscard]] std::span<const SourceRow> sources_of(const Catalog& catalog, const FieldRow& field);
 
 /// Copies a text into a row's member: cut to fit, the rest zeros.
 template <std::size_t N>

@@ -20,10 +20,13 @@ struct Member {
     [[nodiscard]] constexpr std::size_t bytes() const {
         switch (type) {
             case Type::i32:
-            case Type::u32: return 4 * length;
+            case Type::u32:
+                return 4 * length;
             case Type::i64:
-            case Type::f64: return 8 * length;
-            case Type::text: return length;
+            case Type::f64:
+                return 8 * length;
+            case Type::text:
+                return length;
         }
         return 0;
     }

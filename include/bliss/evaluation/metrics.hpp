@@ -1,0 +1,93 @@
+#pragma once
+
+#include "bliss/catalog/schema.hpp"
+#include "bliss/core/image.hpp"
+#include "bliss/evaluation/calibration.hpp"
+#include "bliss/evaluation/truth.hpp"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace bliss::evaluation {
+
+/// How detections are compared with the truth.
+struct EvaluationOptions {
+    double min_p_source = 0.5;  ///< detections kept; calibration uses all
+    double match_limit_px = 1;  ///< in x and y
+    /// For calibration: wider, so that the probability is judged and not the position, and errors are not cut off.
+    double calibration_limit_px = 2;
+    double border_px = 24;  ///< what lies nearer to the frame's edge is not counted
+    double first_mag = 17;
+    double last_mag = 23;
+    double mag_step = 1;
+    double bright_mag = 21;  ///< limit of the "brighter than" summary
+};
+
+/// One field's detections and truth.
+struct FieldPair {
+    std::span<const catalog::SourceRow> detections;
+    std::span<const TruthSource> truth;
+    std::int64_t height_px = 0;
+    std::int64_t width_px = 0;
+    const Image<std::uint8_t>* valid = nullptr;  ///< (H, W), 0: what lies on this pixel is not counted; null: all count
+};
+
+/// Counts and errors of the sources in one interval of magnitude. Ratios are NaN where they have no denominator.
+struct MagnitudeBin {
+    double low_mag = 0;
+    double high_mag = 0;
+    std::int64_t truth = 0;            ///< labelled sources, by true magnitude
+    std::int64_t true_positives = 0;   ///< of these, matched by a kept detection
+    std::int64_t false_positives = 0;  ///< kept detections that match nothing, by their own magnitude
+    std::int64_t typed = 0;            ///< matched, of known type
+    std::int64_t typed_right = 0;
+    double mag_offset = 0;           ///< median of ours minus true
+    double mag_scatter = 0;          ///< 1.48 median absolute deviation of that
+    double position_scatter_px = 0;  ///< the same of x and y errors, pooled
+
+    [[nodiscard]] double precision() const;
+    [[nodiscard]] double recall() const;
+    [[nodiscard]] double f1() const;
+    [[nodiscard]] double type_accuracy() const;
+};
+
+/// Sources brighter than a limit, each side by its own magnitude, matched with everything on the other side.
+struct BrightSummary {
+    double limit_mag = 0;
+    std::int64_t truth = 0;            ///< labelled
+    std::int64_t truth_found = 0;      ///< matched by a kept detection of any magnitude
+    std::int64_t detections = 0;       ///< kept
+    std::int64_t detections_true = 0;  ///< matching a true source of any magnitude, labelled or not
+
+    [[nodiscard]] double recall() const;
+    [[nodiscard]] double precision() const;
+};
+
+struct Evaluation {
+    EvaluationOptions options;
+    std::int64_t fields = 0;
+    std::vector<MagnitudeBin> bins;
+    MagnitudeBin all;  ///< first_mag to last_mag
+    BrightSummary bright;
+
+    std::int64_t kept = 0;          ///< kept detections of any magnitude
+    double expected_precision = 0;  ///< mean p_source of the kept detections
+    double found_precision = 0;     ///< share of them that is there
+
+    std::int64_t candidates = 0;  ///< detections down to the catalogue's floor
+    std::vector<ReliabilityBin> reliability;
+    double calibration_error = 0;
+    Coverage x;
+    Coverage y;
+    Coverage ln_flux;  ///< the three over kept detections that are there
+};
+
+/// Compares detections with truth, pooled over fields.
+///
+/// Matching is one to one by assignment, first with labelled truth, then what is left with the rest. Magnitude bins count a
+/// match by the true magnitude and a false positive by its own. A match counts when the true position counts.
+/// @source Hansen et al. 2022, section 5.1.
+[[nodiscard]] Evaluation evaluate(std::span<const FieldPair> fields, const EvaluationOptions& options);
+
+}  // namespace bliss::evaluation

@@ -1,0 +1,41 @@
+#include "bliss/inference/run.hpp"
+#include "command.hpp"
+
+#include <fmt/format.h>
+
+namespace bliss::apps {
+
+Command add_catalog(CLI::App& app) {
+    struct Options {
+        std::string config;
+        std::string output;
+        double threshold = 0;
+        double floor = 0;
+        std::vector<std::string> fields;
+    };
+    auto options = std::make_shared<Options>();
+    CLI::App* parser = app.add_subcommand("catalog", "images -> catalog.h5");
+    parser->add_option("config", options->config, "catalogue configuration (TOML)")->required();
+    parser->add_option("-o,--output", options->output, "folder of catalog.h5 and run-report.json")->default_val("out/catalog");
+    auto* threshold = parser->add_option("--threshold", options->threshold, "p_source from which a source is in the mode catalogue");
+    auto* floor = parser->add_option("--floor", options->floor, "p_source down to which candidates are written");
+    parser->add_option("--field", options->fields, "only these fields (RUN-CAMCOL-FIELD)");
+    parser->footer("Ranks share the fields: srun bliss-mpi catalog CONFIG, or mpirun -n 4 bliss-mpi catalog CONFIG.");
+    return {parser, [options, threshold, floor](const Common& common, const comm::Communicator& comm) {
+                auto config = read_config<inference::CatalogConfig>(options->config, common);
+                if (threshold->count() > 0) config.threshold = options->threshold;
+                if (floor->count() > 0) config.floor = options->floor;
+                if (!options->fields.empty()) config.survey.fields = options->fields;
+                const auto compute = start_compute(common, comm);
+                const auto folder = std::filesystem::absolute(options->config).parent_path();
+                const auto summary = inference::run(config, {options->output, folder, common.dry_run}, comm);
+                if (comm.rank() == 0 && !common.dry_run) {
+                    fmt::print("{}: {} sources (p_source >= {}), {} candidates, {} field(s) of which {} failed\n",
+                               (std::filesystem::path(options->output) / "catalog.h5").string(), summary.sources, config.threshold,
+                               summary.candidates, summary.fields, summary.failed);
+                }
+                return summary.failed == 0 ? k_exit_done : k_exit_some_failed;
+            }};
+}
+
+}  // namespace bliss::apps

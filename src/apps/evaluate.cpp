@@ -1,0 +1,91 @@
+#include "bliss/catalog/reader.hpp"
+#include "bliss/core/error.hpp"
+#include "bliss/core/ids.hpp"
+#include "bliss/evaluation/metrics.hpp"
+#include "bliss/evaluation/report.hpp"
+#include "bliss/evaluation/truth.hpp"
+#include "command.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <fstream>
+
+namespace bliss::apps {
+namespace {
+
+struct Options {
+    std::string catalog;
+    std::vector<std::string> truth;
+    std::string json;
+    std::string field;
+    evaluation::EvaluationOptions evaluation;
+    evaluation::TruthColumns columns;
+};
+
+/// Pairs the catalogue's finished fields, in order, with one truth file each.
+int run(const Options& options) {
+    const catalog::Catalog catalog = catalog::read_catalog(options.catalog);
+    std::vector<const catalog::FieldRow*> fields;
+    for (const catalog::FieldRow& row : catalog.fields) {
+        const bool wanted = options.field.empty() || FieldId{row.run, row.camcol, row.field} == parse_field_id(options.field);
+        if (row.status == 0 && wanted) fields.push_back(&row);
+    }
+    if (fields.size() != options.truth.size()) {
+        throw ConfigError(fmt::format("{} has {} finished field(s), but {} truth file(s) were given; give one each in the order of /fields, "
+                                      "or choose one with --field",
+                                      options.catalog, fields.size(), options.truth.size()));
+    }
+    std::vector<std::vector<evaluation::TruthSource>> truths;
+    for (std::size_t i = 0; i < fields.size(); ++i) truths.push_back(evaluation::read_truth(options.truth[i], *fields[i], options.columns));
+    std::vector<evaluation::FieldPair> pairs;
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+        const std::span<const catalog::SourceRow> sources{catalog.sources};
+        pairs.push_back({sources.subspan(static_cast<std::size_t>(fields[i]->first_source), static_cast<std::size_t>(fields[i]->source_count)),
+                         truths[i], fields[i]->height_px, fields[i]->width_px});
+    }
+    const evaluation::Evaluation result = evaluation::evaluate(pairs, options.evaluation);
+    if (options.json == "-") {
+        fmt::print("{}\n", evaluation::to_json(result));
+        return k_exit_done;
+    }
+    if (!options.json.empty()) {
+        std::ofstream file{options.json};
+        file << evaluation::to_json(result) << '\n';
+        file.flush();
+        if (!file) throw IoError(fmt::format("{}: cannot be written; check permissions and free space", options.json));
+    }
+    fmt::print("{}", evaluation::to_text(result));
+    return k_exit_done;
+}
+
+}  // namespace
+
+Command add_evaluate(CLI::App& app) {
+    auto options = std::make_shared<Options>();
+    CLI::App* parser = app.add_subcommand("evaluate", "scores of a catalogue against truth: detection, types, fluxes, calibration");
+    parser->add_option("catalog", options->catalog, "catalog.h5")->required();
+    parser->add_option("--truth", options->truth, "truth of each finished field: of simulate, photoObj, or any FITS table")->required();
+    parser->add_option("--json", options->json, "also write the scores to this file as JSON ('-': print JSON instead of text)");
+    parser->add_option("--field", options->field, "only this field (RUN-CAMCOL-FIELD)");
+    auto& e = options->evaluation;
+    parser->add_option("--threshold", e.min_p_source, "p_source from which a detection counts")->capture_default_str();
+    parser->add_option("--match-limit", e.match_limit_px, "largest distance of a match in x and in y, px")->capture_default_str();
+    parser->add_option("--border", e.border_px, "what lies nearer to the edge is not counted, px")->capture_default_str();
+    parser->add_option("--first-mag", e.first_mag, "brightest magnitude of the table")->capture_default_str();
+    parser->add_option("--last-mag", e.last_mag, "faintest magnitude of the table")->capture_default_str();
+    parser->add_option("--mag-step", e.mag_step, "width of a bin, mag")->capture_default_str();
+    parser->add_option("--bright-mag", e.bright_mag, "limit of the 'brighter than' summary")->capture_default_str();
+    auto& c = options->columns;
+    parser->add_option("--x-column", c.x, "any table: column of x, px, 0 = centre of the first pixel");
+    parser->add_option("--y-column", c.y, "any table: column of y, px");
+    parser->add_option("--ra-column", c.ra, "any table: column of right ascension, deg");
+    parser->add_option("--dec-column", c.dec, "any table: column of declination, deg");
+    parser->add_option("--mag-column", c.mag, "any table: column of AB magnitude");
+    parser->add_option("--flux-column", c.flux, "any table: column of flux, nmgy");
+    parser->add_option("--type-column", c.type, "any table: column of the type, a number");
+    parser->add_option("--star-value", c.star_value, "any table: value of the type that means star")->capture_default_str();
+    return {parser, [options](const Common&, const comm::Communicator& comm) { return comm.rank() == 0 ? run(*options) : k_exit_done; }};
+}
+
+}  // namespace bliss::apps

@@ -1,0 +1,74 @@
+#include "bliss/catalog/reader.hpp"
+#include "bliss/core/error.hpp"
+#include "bliss/core/ids.hpp"
+#include "bliss/encoder/model.hpp"
+#include "command.hpp"
+
+#include <fmt/format.h>
+
+#include <fstream>
+
+namespace bliss::apps {
+namespace {
+
+bool starts_with(const std::string& path, std::string_view magic) {
+    std::ifstream file{path, std::ios::binary};
+    if (!file) throw DataError(fmt::format("{}: no such file, or not readable", path));
+    std::string begin(magic.size(), '\0');
+    file.read(begin.data(), static_cast<std::streamsize>(begin.size()));
+    return file && begin == magic;
+}
+
+void print_catalog(const std::string& path) {
+    const catalog::Catalog catalog = catalog::read_catalog(path);
+    std::int64_t in_mode = 0;
+    for (const auto& row : catalog.sources) in_mode += (row.flags & catalog::k_flag_mode) != 0 ? 1 : 0;
+    fmt::print("{}: catalogue, schema {}, made by bliss-mpi {}\n", path, catalog::k_schema_version, catalog.program_version);
+    fmt::print("  {} field(s), {} candidates, {} sources in the mode catalogue\n", catalog.fields.size(), catalog.sources.size(), in_mode);
+    fmt::print("  model SHA256 {}\n  configuration SHA256 {}\n", catalog.model_sha256, catalog.configuration_sha256);
+    fmt::print("\n{:>16} {:>4} {:>11} {:>10} {:>9} {:>7} {:>9} {:>6}  {}\n", "field", "band", "pixels", "candidates", "expected", "FWHM", "sky",
+               "valid", "status");
+    for (const auto& f : catalog.fields) {
+        fmt::print("{:>16} {:>4} {:>11} {:>10} {:>9.1f} {:>4.2f} px {:>7.1f} e {:>6.3f}  {}\n", to_string(FieldId{f.run, f.camcol, f.field}), f.band,
+                   fmt::format("{}x{}", f.height_px, f.width_px), f.source_count, f.expected_sources, f.psf_fwhm_px, f.background_e,
+                   f.valid_share, f.status == 0 ? "done" : fmt::format("failed: {}", f.reason));
+    }
+    fmt::print("\n{}\n", catalog.configuration);
+}
+
+void print_tensors(const std::string& path) {
+    const encoder::TensorFile file = encoder::read_tensor_file(path);
+    const auto format = file.metadata.find("format");
+    if (format != file.metadata.end() && format->second == "bliss-checkpoint") {
+        fmt::print("{}: training checkpoint at step {}\n\n{}\n", path, file.metadata.at("step"), file.metadata.at("configuration"));
+        return;
+    }
+    const encoder::Model model = encoder::load_model(path);
+    const encoder::ModelCard& card = model.card;
+    std::int64_t weights = 0;
+    for (const auto& [name, tensor] : file.tensors) weights += tensor.numel();
+    fmt::print("{}: model, version {}, made by bliss-mpi {}\n", path, encoder::k_model_version, card.program_version);
+    fmt::print("  bands {}, at most {} source(s) a tile, {} weights\n", fmt::join(model.config.bands, " "), model.config.max_sources, weights);
+    fmt::print("  trained {} steps on {} simulated tiles, seed {}\n", card.steps, card.tiles, card.seed);
+    fmt::print("  prior: {:.4g} sources a tile (from {:.4g} to {:.4g}) above {:.4g} electrons, {:.3g} of them stars\n", card.sources_per_tile,
+               card.sources_per_tile_low, card.sources_per_tile_high, card.label_flux_min_e, card.star_fraction);
+    fmt::print("  for a PSF FWHM of {:.2f} to {:.2f} px and a sky of {:.0f} to {:.0f} electrons\n", card.psf_fwhm_px_low, card.psf_fwhm_px_high,
+               card.background_e_low, card.background_e_high);
+    fmt::print("  last validation: {}\n\n{}\n", card.metrics, card.training_config);
+}
+
+}  // namespace
+
+Command add_info(CLI::App& app) {
+    auto path = std::make_shared<std::string>();
+    CLI::App* parser = app.add_subcommand("info", "what a model, catalogue or checkpoint holds");
+    parser->add_option("file", *path, "model.safetensors, catalog.h5 or checkpoint.safetensors")->required();
+    return {parser, [path](const Common&, const comm::Communicator& comm) {
+                if (comm.rank() != 0) return k_exit_done;
+                if (starts_with(*path, "\x89HDF\r\n\x1a\n")) print_catalog(*path);
+                else print_tensors(*path);
+                return k_exit_done;
+            }};
+}
+
+}  // namespace bliss::apps

@@ -1,0 +1,56 @@
+#include "bliss/catalog/reader.hpp"
+#include "bliss/core/error.hpp"
+#include "bliss/inference/fields.hpp"
+#include "bliss/inference/render.hpp"
+#include "command.hpp"
+
+#include <fmt/format.h>
+
+namespace bliss::apps {
+namespace {
+
+struct Options {
+    std::string catalog, config, field, output;
+    inference::RenderOptions render;
+};
+
+int run(const Options& options, const Common& common) {
+    const auto config = read_config<inference::CatalogConfig>(options.config, common);
+    const catalog::Catalog catalog = catalog::read_catalog(options.catalog);
+    const auto folder = std::filesystem::absolute(options.config).parent_path();
+    const FieldId wanted = parse_field_id(options.field);
+    for (const inference::FieldSource& source : inference::list_fields(config.survey, folder)) {
+        if (source.id != wanted) continue;
+        for (const catalog::FieldRow& row : catalog.fields) {
+            if (FieldId{row.run, row.camcol, row.field} != wanted) continue;
+            if (row.status != 0) throw DataError(fmt::format("{}: field {} failed ({})", options.catalog, options.field, row.reason));
+            const survey::Frame frame = inference::read_field(config.survey, source);
+            const std::span<const catalog::SourceRow> sources{catalog.sources};
+            const auto mine = sources.subspan(static_cast<std::size_t>(row.first_source), static_cast<std::size_t>(row.source_count));
+            inference::write_render(options.output, frame, inference::render_model(mine, frame, options.render));
+            fmt::print("{}: model.fits, residual.fits, residual.png\n", options.output);
+            return k_exit_done;
+        }
+        throw DataError(fmt::format("{}: holds no field {}", options.catalog, options.field));
+    }
+    throw ConfigError(fmt::format("{}: names no field {}", options.config, options.field));
+}
+
+}  // namespace
+
+Command add_render(CLI::App& app) {
+    auto options = std::make_shared<Options>();
+    CLI::App* parser = app.add_subcommand("render", "model and residual images of one field: FITS and a picture");
+    parser->add_option("catalog", options->catalog, "catalog.h5")->required();
+    parser->add_option("--config", options->config, "the configuration the catalogue was made with: it says where the image is")->required();
+    parser->add_option("--field", options->field, "RUN-CAMCOL-FIELD")->required();
+    parser->add_option("-o,--output", options->output, "folder of model.fits, residual.fits and residual.png")->default_val("out/render");
+    parser->add_option("--threshold", options->render.threshold, "least p_source drawn")->capture_default_str();
+    return {parser, [options](const Common& common, const comm::Communicator& comm) {
+                if (comm.rank() != 0) return k_exit_done;
+                const auto compute = start_compute(common, comm);
+                return static_cast<ExitStatus>(run(*options, common));
+            }};
+}
+
+}  // namespace bliss::apps

@@ -1,0 +1,31 @@
+#include "bliss/simulator/frames.hpp"
+#include "command.hpp"
+
+#include <fmt/format.h>
+
+namespace bliss::apps {
+
+Command add_simulate(CLI::App& app) {
+    struct Options {
+        std::string config;
+        std::string output;
+    };
+    auto options = std::make_shared<Options>();
+    CLI::App* parser = app.add_subcommand("simulate", "prior -> frames as FITS with their truth");
+    parser->add_option("config", options->config, "simulation configuration (TOML)")->required();
+    parser->add_option("-o,--output", options->output, "folder of the frames")->default_val("out/simulated");
+    return {parser, [options](const Common& common, const comm::Communicator& comm) {
+                const auto config = read_config<simulator::FramesConfig>(options->config, common);
+                const auto compute = start_compute(common, comm);
+                if (common.dry_run) {
+                    spdlog::info("would write {} frames of {} x {} pixels to {}", config.frames, config.height_px, config.width_px,
+                                 options->output);
+                    return k_exit_done;
+                }
+                simulator::write_frames(config, options->output, comm);
+                if (comm.rank() == 0) fmt::print("{}: {} frames with truth\n", options->output, config.frames);
+                return k_exit_done;
+            }};
+}
+
+}  // namespace bliss::apps

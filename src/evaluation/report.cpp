@@ -1,0 +1,113 @@
+#include "bliss/evaluation/report.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+
+namespace bliss::evaluation {
+
+namespace {
+
+/// A number of fixed width, or a dash where there is none.
+std::string cell(double value, int width, int digits) {
+    return std::isfinite(value) ? fmt::format("{:>{}.{}f}", value, width, digits) : fmt::format("{:>{}}", "-", width);
+}
+
+std::string table_line(const std::string& name, const MagnitudeBin& bin) {
+    return fmt::format("{:>11} {:>6} {:>6} {:>5} {} {} {} {} {} {} {}\n", name, bin.truth, bin.true_positives,
+                       bin.false_positives, cell(bin.precision(), 6, 3), cell(bin.recall(), 6, 3), cell(bin.f1(), 6, 3),
+                       cell(bin.type_accuracy(), 9, 3), cell(bin.mag_offset, 7, 3), cell(bin.mag_scatter, 7, 3),
+                       cell(bin.position_scatter_px, 7, 3));
+}
+
+nlohmann::ordered_json to_object(const MagnitudeBin& bin) {
+    return {{"low_mag", bin.low_mag},
+            {"high_mag", bin.high_mag},
+            {"truth", bin.truth},
+            {"true_positives", bin.true_positives},
+            {"false_positives", bin.false_positives},
+            {"precision", bin.precision()},
+            {"recall", bin.recall()},
+            {"f1", bin.f1()},
+            {"typed", bin.typed},
+            {"type_accuracy", bin.type_accuracy()},
+            {"mag_offset", bin.mag_offset},
+            {"mag_scatter", bin.mag_scatter},
+            {"position_scatter_px", bin.position_scatter_px}};
+}
+
+nlohmann::ordered_json to_object(const Coverage& coverage) {
+    return {{"count", coverage.count}, {"share_in_50", coverage.share_50()}, {"share_in_90", coverage.share_90()}};
+}
+
+std::string coverage_line(const char* name, const Coverage& coverage) {
+    return fmt::format("{:>9} {:>7} {} {}\n", name, coverage.count, cell(coverage.share_50(), 7, 3),
+                       cell(coverage.share_90(), 7, 3));
+}
+
+}  // namespace
+
+std::string to_text(const Evaluation& evaluation) {
+    const EvaluationOptions& options = evaluation.options;
+    std::string text = fmt::format(
+        "{} field(s); detections with p_source >= {}; match within {} px in x and y; border of {} px left out\n\n"
+        "{:>11} {:>6} {:>6} {:>5} {:>6} {:>6} {:>6} {:>9} {:>7} {:>7} {:>7}\n",
+        evaluation.fields, options.min_p_source, options.match_limit_px, options.border_px, "mag", "truth", "TP", "FP",
+        "prec", "recall", "F1", "star/gal", "dmag", "sd mag", "sd px");
+    for (const MagnitudeBin& bin : evaluation.bins)
+        text += table_line(fmt::format("{:g}-{:g}", bin.low_mag, bin.high_mag), bin);
+    text += table_line("all", evaluation.all);
+
+    const BrightSummary& bright = evaluation.bright;
+    text += fmt::format("\nbrighter than {:g}: recall {} ({} of {}), precision {} ({} of {})\n", bright.limit_mag,
+                        cell(bright.recall(), 5, 3), bright.truth_found, bright.truth, cell(bright.precision(), 5, 3),
+                        bright.detections_true, bright.detections);
+    text += fmt::format("precision of {} kept detections: expected {}, found {}\n", evaluation.kept,
+                        cell(evaluation.expected_precision, 5, 3), cell(evaluation.found_precision, 5, 3));
+
+    text += fmt::format("\ncalibration of p_source over {} candidates: error {}\n{:>9} {:>7} {:>7} {:>7}\n",
+                        evaluation.candidates, cell(evaluation.calibration_error, 6, 4), "p", "count", "mean p", "true");
+    for (const ReliabilityBin& bin : evaluation.reliability)
+        text += fmt::format("{:>9} {:>7} {} {}\n", fmt::format("{:.1f}-{:.1f}", bin.low, bin.high), bin.count,
+                            cell(bin.mean_p, 7, 3), cell(bin.share_true, 7, 3));
+    text += fmt::format("\n{:>9} {:>7} {:>7} {:>7}\n", "interval", "count", "in 50%", "in 90%");
+    text +=
+        coverage_line("x", evaluation.x) + coverage_line("y", evaluation.y) + coverage_line("ln flux", evaluation.ln_flux);
+    return text;
+}
+
+std::string to_json(const Evaluation& evaluation) {
+    const EvaluationOptions& options = evaluation.options;
+    nlohmann::ordered_json json;
+    json["fields"] = evaluation.fields;
+    json["options"] = {{"min_p_source", options.min_p_source},
+                       {"match_limit_px", options.match_limit_px},
+                       {"calibration_limit_px", options.calibration_limit_px},
+                       {"border_px", options.border_px}};
+    json["bins"] = nlohmann::ordered_json::array();
+    for (const MagnitudeBin& bin : evaluation.bins) json["bins"].push_back(to_object(bin));
+    json["all"] = to_object(evaluation.all);
+    const BrightSummary& bright = evaluation.bright;
+    json["brighter_than"] = {{"limit_mag", bright.limit_mag},     {"truth", bright.truth},
+                             {"truth_found", bright.truth_found}, {"recall", bright.recall()},
+                             {"detections", bright.detections},   {"detections_true", bright.detections_true},
+                             {"precision", bright.precision()}};
+    json["kept"] = evaluation.kept;
+    json["expected_precision"] = evaluation.expected_precision;
+    json["found_precision"] = evaluation.found_precision;
+    json["candidates"] = evaluation.candidates;
+    json["calibration_error"] = evaluation.calibration_error;
+    json["reliability"] = nlohmann::ordered_json::array();
+    for (const ReliabilityBin& bin : evaluation.reliability)
+        json["reliability"].push_back({{"low", bin.low},
+                                       {"high", bin.high},
+                                       {"count", bin.count},
+                                       {"mean_p", bin.mean_p},
+                                       {"share_true", bin.share_true}});
+    json["coverage"] = {
+        {"x", to_object(evaluation.x)}, {"y", to_object(evaluation.y)}, {"ln_flux", to_object(evaluation.ln_flux)}};
+    return json.dump(2) + "\n";
+}
+
+}  // namespace bliss::evaluation

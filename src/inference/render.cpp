@@ -1,0 +1,109 @@
+#include "bliss/inference/render.hpp"
+
+#include "bliss/core/error.hpp"
+#include "bliss/fits/file.hpp"
+#include "bliss/simulator/gaussians.hpp"
+#include "bliss/simulator/renderer.hpp"
+
+#include <fmt/format.h>
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#include <stb/stb_image_write.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+namespace bliss::inference {
+namespace {
+
+/// Light below this is left out of the model image, electrons per pixel and Gaussian.
+constexpr double k_tolerance_e = 0.02;
+/// The picture shows every second pixel's 2 x 2 mean; white line between panels.
+constexpr std::int64_t k_binning = 2;
+constexpr std::int64_t k_gap_px = 8;
+
+using Shade = std::function<double(double)>;  ///< pixel value -> brightness in 0 ... 1
+
+/// One panel of the picture, top row last in the array (FITS counts rows from the bottom).
+void draw_panel(std::vector<std::uint8_t>& picture, std::int64_t picture_width, std::int64_t left, const Image<float>& image,
+                const Shade& shade) {
+    const std::int64_t height = image.height() / k_binning, width = image.width() / k_binning;
+    for (std::int64_t row = 0; row < height; ++row) {
+        for (std::int64_t col = 0; col < width; ++col) {
+            double sum = 0;
+            for (std::int64_t dy = 0; dy < k_binning; ++dy) {
+                for (std::int64_t dx = 0; dx < k_binning; ++dx) sum += image(row * k_binning + dy, col * k_binning + dx);
+            }
+            const double brightness = std::clamp(shade(sum / (k_binning * k_binning)), 0.0, 1.0);
+            picture[static_cast<std::size_t>((height - 1 - row) * picture_width + left + col)] =
+                static_cast<std::uint8_t>(std::lround(255 * brightness));
+        }
+    }
+}
+
+void write_picture(const std::filesystem::path& path, const survey::Frame& frame, const Image<float>& model, const Image<float>& residual) {
+    Image<float> data{frame.height(), frame.width()};
+    double noise = 0;
+    for (std::int64_t k = 0; k < data.size(); ++k) {
+        data.data()[k] = frame.valid.data()[k] ? frame.electrons.data()[k] - frame.background_e.data()[k] : 0.0f;
+        noise += std::sqrt(frame.background_e.data()[k]) / static_cast<double>(data.size());
+    }
+    const Shade sky = [noise](double e) { return 0.15 + 0.13 * std::asinh(e / noise); };
+    const Shade sigmas = [](double s) { return 0.5 + s / 12; };  // white at +6 sigma
+    const std::int64_t panel = frame.width() / k_binning, height = frame.height() / k_binning;
+    const std::int64_t width = 3 * panel + 2 * k_gap_px;
+    std::vector<std::uint8_t> picture(static_cast<std::size_t>(width * height), 255);
+    draw_panel(picture, width, 0, data, sky);
+    draw_panel(picture, width, panel + k_gap_px, model, sky);
+    draw_panel(picture, width, 2 * (panel + k_gap_px), residual, sigmas);
+    if (stbi_write_png(path.c_str(), static_cast<int>(width), static_cast<int>(height), 1, picture.data(), static_cast<int>(width)) == 0) {
+        throw IoError(fmt::format("{}: cannot be written; check permissions and free space", path.string()));
+    }
+}
+
+}  // namespace
+
+Image<float> render_model(std::span<const catalog::SourceRow> sources, const survey::Frame& frame, const RenderOptions& options) {
+    simulator::GaussianLists lists;
+    for (const catalog::SourceRow& row : sources) {
+        if (row.p_source < options.threshold) continue;
+        simulator::Source source{row.x_px, row.y_px, row.p_star >= 0.5, std::exp(row.ln_flux_e_mean), {}};
+        const double radius_px = options.galaxy_size_arcsec / options.arcsec_per_px *
+                                 std::pow(source.flux_e / options.galaxy_size_reference_flux_e, options.galaxy_size_flux_exponent);
+        source.shape = {0.5, 0, radius_px, 1, radius_px, 1};
+        simulator::append_gaussians(source, frame.psf, k_tolerance_e, lists.gaussians);
+    }
+    lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));
+    Image<float> model{frame.height(), frame.width()};
+    simulator::render(lists, {model.data(), 1, frame.height(), frame.width()});
+    return model;
+}
+
+Image<float> residual_sigma(const survey::Frame& frame, const Image<float>& model) {
+    Image<float> residual{frame.height(), frame.width()};
+    for (std::int64_t k = 0; k < residual.size(); ++k) {
+        if (!frame.valid.data()[k]) continue;
+        const float expected = frame.background_e.data()[k] + model.data()[k];
+        residual.data()[k] = (frame.electrons.data()[k] - expected) / std::sqrt(expected);
+    }
+    return residual;
+}
+
+void write_render(const std::filesystem::path& folder, const survey::Frame& frame, const Image<float>& model) {
+    std::error_code status;
+    std::filesystem::create_directories(folder, status);
+    if (status) throw IoError(fmt::format("{}: cannot be created ({})", folder.string(), status.message()));
+    const std::string cards = frame.wcs ? frame.wcs->header_cards() : std::string{};
+    const Image<float> residual = residual_sigma(frame, model);
+    const auto write = [&](const char* name, const Image<float>& image, const char* unit, const char* about) {
+        auto file = fits::FitsFile::create(folder / name);
+        file.write_image(image, {}, cards);
+        file.write_key("BUNIT", std::string(unit), about);
+        file.commit();
+    };
+    write("model.fits", model, "electron", "expected photo-electrons of the sources");
+    write("residual.fits", residual, "sigma", "(data - background - model) / sqrt(expected)");
+    write_picture(folder / "residual.png", frame, model, residual);
+}
+
+}  // namespace bliss::inference

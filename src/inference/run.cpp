@@ -1,0 +1,171 @@
+#include "bliss/inference/run.hpp"
+
+#include "bliss/catalog/writer.hpp"
+#include "bliss/comm/agree.hpp"
+#include "bliss/core/error.hpp"
+#include "bliss/core/hash.hpp"
+#include "bliss/core/version.hpp"
+#include "bliss/inference/field.hpp"
+#include "bliss/inference/fields.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <optional>
+
+namespace bliss::inference {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+double peak_memory_gb() {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    return static_cast<double>(usage.ru_maxrss) / (1024 * 1024);
+}
+
+/// A field that could not be used, with its reason.
+Cataloguer::Result failed_field(const FieldSource& source, const std::string& reason) {
+    Cataloguer::Result result;
+    result.field.run = source.id.run;
+    result.field.camcol = source.id.camcol;
+    result.field.field = source.id.field;
+    result.field.status = 1;
+    std::strncpy(result.field.band, source.band.c_str(), sizeof result.field.band - 1);
+    std::strncpy(result.field.reason, reason.c_str(), sizeof result.field.reason - 1);
+    return result;
+}
+
+/// This rank's fields, done one after the other.
+class RankWork {
+public:
+    RankWork(const CatalogConfig& config, Cataloguer& cataloguer) : config_{config}, cataloguer_{cataloguer} {}
+
+    void process(std::int64_t index, const FieldSource& source) {
+        const auto start = Clock::now();
+        Cataloguer::Result result;
+        double read_s = 0;
+        try {
+            const survey::Frame frame = read_field(config_.survey, source);
+            read_s = seconds_since(start);
+            result = cataloguer_.catalogue(frame);
+        } catch (const Error& error) {
+            spdlog::error("field {} failed: {}", to_string(source.id), error.what());
+            result = failed_field(source, error.what());
+            ++failed_;
+        }
+        const auto& t = result.timing;
+        report_.push_back({{"index", index}, {"field", to_string(source.id)}, {"status", result.field.status}, {"reason", result.field.reason},
+                           {"candidates", result.sources.size()}, {"read_s", read_s}, {"prepare_s", t.prepare_s}, {"detect_s", t.detect_s},
+                           {"candidates_s", t.candidates_s}, {"classify_s", t.classify_s}, {"total_s", seconds_since(start)}});
+        for (const auto& row : result.sources) in_mode_ += (row.flags & catalog::k_flag_mode) != 0 ? 1 : 0;
+        fields_.push_back({index, static_cast<std::int64_t>(result.sources.size()), result.field});
+        sources_.push_back(std::move(result.sources));
+    }
+
+    [[nodiscard]] const std::vector<catalog::LocalField>& fields() const { return fields_; }
+    [[nodiscard]] const std::vector<catalog::SourceRow>& sources(std::size_t i) const { return sources_[i]; }
+    [[nodiscard]] const nlohmann::json& report() const { return report_; }
+    [[nodiscard]] std::int64_t failed() const { return failed_; }
+    [[nodiscard]] std::int64_t in_mode() const { return in_mode_; }
+
+private:
+    const CatalogConfig& config_;
+    Cataloguer& cataloguer_;
+    std::vector<catalog::LocalField> fields_;
+    std::vector<std::vector<catalog::SourceRow>> sources_;
+    nlohmann::json report_ = nlohmann::json::array();
+    std::int64_t failed_ = 0;
+    std::int64_t in_mode_ = 0;
+};
+
+/// run-report.json: what may differ from run to run and so has no place in the catalogue.
+void write_report(const fs::path& path, const comm::Communicator& comm, const RankWork& work, double seconds, bool bfloat16) {
+    const std::string mine = nlohmann::json{{"rank", comm.rank()}, {"peak_memory_gb", peak_memory_gb()}, {"fields", work.report()}}.dump();
+    const std::vector<char> all = comm.gather_v(std::vector<char>(mine.begin(), mine.end()), 0);
+    const std::vector<std::int64_t> sizes = comm.all_gather(static_cast<std::int64_t>(mine.size()));
+    comm::agree_on(comm, [&] {
+        if (comm.rank() != 0) return;
+        nlohmann::json report{{"program_version", k_program_version}, {"ranks", comm.size()}, {"seconds", seconds},
+                              {"precision", bfloat16 ? "bfloat16" : "float32"}};
+        std::size_t at = 0;
+        for (const std::int64_t size : sizes) {
+            const auto length = static_cast<std::size_t>(size);
+            report["per_rank"].push_back(nlohmann::json::parse(std::string(all.data() + at, length)));
+            at += length;
+        }
+        std::ofstream file{path};
+        file << report.dump(2) << '\n';
+        file.flush();
+        if (!file) throw IoError(fmt::format("{}: cannot be written; check permissions and free space", path.string()));
+    });
+}
+
+/// The output folder exists and takes files. A run must not find out at its end that it cannot write.
+void prepare_folder(const fs::path& folder) {
+    std::error_code status;
+    fs::create_directories(folder, status);
+    const fs::path probe = folder / ".writable";
+    if (!status && std::ofstream{probe}) {
+        fs::remove(probe, status);
+        return;
+    }
+    throw IoError(fmt::format("{}: the output folder cannot be {}; name another with --output", folder.string(),
+                              status ? "created (" + status.message() + ")" : "written to"));
+}
+
+}  // namespace
+
+RunSummary run(const CatalogConfig& config, const RunOptions& options, const comm::Communicator& comm) {
+    const auto start = Clock::now();
+    const bool root = comm.rank() == 0;
+    check_catalog(config);
+    const std::vector<FieldSource> fields = list_fields(config.survey, options.config_folder);
+    const fs::path model_path = resolve(options.config_folder, config.model);
+    std::optional<Cataloguer> cataloguer;
+    comm::agree_on(comm, [&] {
+        cataloguer.emplace(encoder::load_model(model_path), config);
+        if (root && !options.dry_run) prepare_folder(options.output);
+    });
+    spdlog::info("{} field(s) on {} rank(s), model {} in {}", fields.size(), comm.size(), model_path.filename().string(),
+                 cataloguer->bfloat16() ? "bfloat16" : "float32");
+    RunSummary summary;
+    summary.fields = static_cast<std::int64_t>(fields.size());
+    if (options.dry_run) {
+        for (const FieldSource& field : fields) spdlog::info("would catalogue {} from {}", to_string(field.id), field.path.string());
+        return summary;
+    }
+
+    RankWork work{config, *cataloguer};
+    for (std::int64_t i = comm.rank(); i < summary.fields; i += comm.size()) {
+        work.process(i, fields[static_cast<std::size_t>(i)]);
+        const nlohmann::json& last = work.report().back();
+        spdlog::info("field {} ({}/{} of this rank): {} candidates, read {:.2f} s, detect {:.2f} s, all {:.2f} s",
+                     last["field"].get<std::string>(), work.fields().size(), (summary.fields - comm.rank() + comm.size() - 1) / comm.size(),
+                     last["candidates"].get<std::int64_t>(), last["read_s"].get<double>(), last["detect_s"].get<double>(),
+                     last["total_s"].get<double>());
+    }
+
+    const std::string resolved = to_toml(config, false);
+    const catalog::Provenance provenance{resolved, sha256_of_text(resolved), sha256_of_file(model_path), k_program_version};
+    catalog::write_catalog(options.output / "catalog.h5", comm, work.fields(), [&](std::size_t i) { return work.sources(i); }, provenance);
+    write_report(options.output / "run-report.json", comm, work, seconds_since(start), cataloguer->bfloat16());
+
+    std::vector<std::int64_t> totals{work.failed(), 0, work.in_mode()};
+    for (const auto& field : work.fields()) totals[1] += field.source_count;
+    comm.all_reduce_sum(std::span<std::int64_t>{totals});
+    summary.failed = totals[0];
+    summary.candidates = totals[1];
+    summary.sources = totals[2];
+    return summary;
+}
+
+}  // namespace bliss::inference

@@ -1,0 +1,151 @@
+#include "bliss/simulator/frames.hpp"
+
+#include "bliss/comm/agree.hpp"
+#include "bliss/core/error.hpp"
+#include "bliss/core/units.hpp"
+#include "bliss/fits/file.hpp"
+#include "bliss/survey/generic.hpp"
+#include "bliss/survey/wcs.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <cmath>
+#include <fstream>
+
+namespace bliss::simulator {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The step number that frames are drawn under: no training step has it, so that frames are held out from training.
+constexpr std::uint32_t k_frames_step = 0xFFFFFFFE;
+
+std::string file_name(std::string_view kind, std::int64_t index, std::string_view extension) {
+    return fmt::format("{}-{:04}.{}", kind, index, extension);
+}
+
+void write_text(const fs::path& path, const std::string& text) {
+    std::ofstream file{path};
+    file << text;
+    file.flush();
+    if (!file) throw IoError(fmt::format("{}: cannot be written; check permissions and free space", path.string()));
+}
+
+void write_truth(const fs::path& path, const FramesConfig& config, const ImageTruth& truth) {
+    std::vector<double> x, y, flux_e, flux_nmgy, mag, disk, angle, disk_size, disk_ratio, bulge_size, bulge_ratio;
+    std::vector<std::int32_t> is_star, labelled;
+    for (const Source& s : truth.sources) {
+        const bool on_frame = s.x_px >= -0.5 && s.y_px >= -0.5 && s.x_px < static_cast<double>(config.width_px) - 0.5 &&
+                              s.y_px < static_cast<double>(config.height_px) - 0.5;
+        if (!on_frame) continue;
+        x.push_back(s.x_px);
+        y.push_back(s.y_px);
+        flux_e.push_back(s.flux_e);
+        flux_nmgy.push_back(s.flux_e / config.electrons_per_nmgy);
+        mag.push_back(magnitude_from_nmgy(flux_nmgy.back()));
+        is_star.push_back(s.is_star ? 1 : 0);
+        labelled.push_back(s.flux_e >= config.simulator.prior.label_flux_min_e ? 1 : 0);
+        const double nan = std::nan("");
+        disk.push_back(s.is_star ? nan : s.shape.disk_fraction);
+        angle.push_back(s.is_star ? nan : s.shape.angle_rad);
+        disk_size.push_back(s.is_star ? nan : s.shape.disk_major_px);
+        disk_ratio.push_back(s.is_star ? nan : s.shape.disk_axis_ratio);
+        bulge_size.push_back(s.is_star ? nan : s.shape.bulge_major_px);
+        bulge_ratio.push_back(s.is_star ? nan : s.shape.bulge_axis_ratio);
+    }
+    auto file = fits::FitsFile::create(path);
+    file.write_table("TRUTH", {{"X_PX", "pixel", "column, 0 = centre of the first pixel", x},
+                               {"Y_PX", "pixel", "row, 0 = centre of the first pixel", y},
+                               {"FLUX_E", "electron", "total flux", flux_e},
+                               {"FLUX_NMGY", "nmgy", "total flux", flux_nmgy},
+                               {"MAG", "mag", "AB magnitude", mag},
+                               {"IS_STAR", "", "1 star, 0 galaxy", is_star},
+                               {"LABELLED", "", "1 above the label limit", labelled},
+                               {"DISK_FRACTION", "", "share of the flux in the disk", disk},
+                               {"ANGLE_RAD", "rad", "major axis, from +x towards +y", angle},
+                               {"DISK_MAJOR_PX", "pixel", "half-light radius along the major axis", disk_size},
+                               {"DISK_AXIS_RATIO", "", "minor to major", disk_ratio},
+                               {"BULGE_MAJOR_PX", "pixel", "half-light radius along the major axis", bulge_size},
+                               {"BULGE_AXIS_RATIO", "", "minor to major", bulge_ratio}});
+    file.write_key("RATE", truth.conditions.sources_per_tile, "labelled sources per 4x4-pixel tile in the mean");
+    file.commit();
+}
+
+survey::GenericImageConfig reader_config(const FramesConfig& config, const Conditions& conditions, std::int64_t index) {
+    survey::GenericImageConfig reader;
+    reader.image = file_name("frame", index, "fits");
+    reader.band = config.band;
+    reader.unit = "electrons";
+    reader.zero_point_mag = 22.5 + 2.5 * std::log10(config.electrons_per_nmgy);
+    reader.background = survey::BackgroundMode::value;
+    reader.background_value = conditions.background_e;
+    reader.mask_image = file_name("mask", index, "fits");
+    reader.psf = survey::PsfKind::mixture;
+    for (const auto& component : conditions.psf.components()) {
+        reader.psf_weights.push_back(component.weight);
+        reader.psf_sigmas_px.push_back(component.sigma_px);
+    }
+    return reader;
+}
+
+void write_frame(const FramesConfig& config, const fs::path& folder, std::int64_t index) {
+    Image<float> image{config.height_px, config.width_px};
+    Image<std::uint8_t> mask{config.height_px, config.width_px};
+    const SimulationTarget target{{image.data(), 1, config.height_px, config.width_px}, mask.data()};
+    const auto truth = simulate(config.simulator,
+                                {static_cast<std::uint64_t>(config.seed), k_frames_step, static_cast<std::uint32_t>(index)}, target);
+    for (std::uint8_t& pixel : mask.pixels()) pixel = pixel ? 0 : 1;  // files mark what not to use
+    const survey::PixelPosition centre{0.5 * static_cast<double>(config.width_px - 1), 0.5 * static_cast<double>(config.height_px - 1)};
+    const survey::Wcs wcs = survey::Wcs::tangent({0.3 * static_cast<double>(index), 0}, centre, config.simulator.prior.arcsec_per_px);
+
+    auto file = fits::FitsFile::create(folder / file_name("frame", index, "fits"));
+    file.write_image(image, {}, wcs.header_cards());
+    file.write_key("BUNIT", std::string("electron"), "photo-electrons, sky included");
+    file.write_key("BACKGND", truth[0].conditions.background_e, "[electron] sky");
+    file.commit();
+    auto mask_file = fits::FitsFile::create(folder / file_name("mask", index, "fits"));
+    mask_file.write_image(mask);
+    mask_file.commit();
+    write_truth(folder / file_name("truth", index, "fits"), config, truth[0]);
+    write_text(folder / file_name("frame", index, "toml"), to_toml(reader_config(config, truth[0].conditions, index)));
+}
+
+/// A configuration of `bliss-mpi catalog` for these frames; the model is named with `--set model=...`.
+std::string catalog_config(const FramesConfig& config) {
+    std::string images;
+    for (std::int64_t i = 0; i < config.frames; ++i) images += fmt::format("    \"{}\",\n", file_name("frame", i, "toml"));
+    return fmt::format("# bliss-mpi catalog THIS --set model=MODEL\n[survey]\nkind = \"generic\"\nimages = [\n{}]\n", images);
+}
+
+}  // namespace
+
+void describe(ConfigVisitor& visitor, FramesConfig& config) {
+    visitor.field("seed", config.seed, "of all frames", k_not_negative);
+    visitor.field("frames", config.frames, "how many", Range{1, 1e7});
+    visitor.field("height_px", config.height_px, "rows of a frame", Range{1, 1e5});
+    visitor.field("width_px", config.width_px, "columns of a frame", Range{1, 1e5});
+    visitor.field("band", config.band, "name of the band");
+    visitor.field("electrons_per_nmgy", config.electrons_per_nmgy, "calibration, electrons per nanomaggy", k_positive);
+    visitor.section("simulator", config.simulator);
+}
+
+void write_frames(const FramesConfig& config, const fs::path& folder, const comm::Communicator& comm) {
+    check_simulator(config.simulator);
+    comm::agree_on(comm, [&] {
+        if (comm.rank() != 0) return;
+        std::error_code status;
+        fs::create_directories(folder, status);
+        if (status) throw IoError(fmt::format("{}: cannot be created ({})", folder.string(), status.message()));
+        write_text(folder / "simulate.toml", to_toml(config));
+        write_text(folder / "catalog.toml", catalog_config(config));
+    });
+    comm::agree_on(comm, [&] {
+        for (std::int64_t i = comm.rank(); i < config.frames; i += comm.size()) {
+            write_frame(config, folder, i);
+            spdlog::info("{} written ({}/{})", file_name("frame", i, "fits"), i + 1, config.frames);
+        }
+    });
+}
+
+}  // namespace bliss::simulator
