@@ -6,6 +6,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -38,7 +39,11 @@ std::string nearest(std::string_view name, const std::set<std::string>& known) {
 /// Walks one document; remembers which keys were named, table by table.
 class Reader final : public ConfigVisitor {
 public:
-    Reader(const toml::table& root, std::string source) : source_{std::move(source)} { open_.push_back({&root, "", {}}); }
+    /// `assigned`: keys that `--set` gave, with the assignment's text.
+    Reader(const toml::table& root, std::string source, const std::map<std::string, std::string>& assigned)
+        : source_{std::move(source)}, assigned_{assigned} {
+        open_.push_back({&root, "", {}});
+    }
 
     void field(std::string_view key, bool& value, std::string_view) override { get(key, value, "true or false"); }
 
@@ -142,22 +147,24 @@ private:
             const std::string name{key.str()};
             if (level.known.contains(name)) continue;
             const std::string guess = nearest(name, level.known);
-            throw ConfigError(fmt::format("{}: unknown key '{}{}'{}", where(node), level.prefix, name,
+            throw ConfigError(fmt::format("{}: unknown key '{}{}'{}", where(node, level.prefix + name), level.prefix, name,
                                           guess.empty() ? "" : fmt::format(" (did you mean '{}{}'?)", level.prefix, guess)));
         }
     }
 
-    [[nodiscard]] std::string where(const toml::node& node) const {
+    [[nodiscard]] std::string where(const toml::node& node, const std::string& key) const {
+        if (const auto found = assigned_.find(key); found != assigned_.end()) return found->second;
         const auto& begin = node.source().begin;
         if (node.source().path) return fmt::format("{}:{}:{}", *node.source().path, begin.line, begin.column);
         return fmt::format("{}:{}:{}", source_, begin.line, begin.column);
     }
 
     [[noreturn]] void fail(const toml::node& node, std::string_view key, std::string_view problem) const {
-        throw ConfigError(fmt::format("{}: '{}' {}", where(node), path(key), problem));
+        throw ConfigError(fmt::format("{}: '{}' {}", where(node, path(key)), path(key), problem));
     }
 
     std::string source_;
+    const std::map<std::string, std::string>& assigned_;
     std::vector<Level> open_;
 };
 
@@ -235,6 +242,7 @@ toml::table parse(std::string_view text, std::string_view name) {
 struct ConfigDocument::Impl {
     toml::table root;
     std::string name;
+    std::map<std::string, std::string> assigned;
 };
 
 ConfigDocument::ConfigDocument(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
@@ -244,7 +252,7 @@ ConfigDocument::~ConfigDocument() = default;
 
 ConfigDocument ConfigDocument::from_file(const std::filesystem::path& path) {
     try {
-        return ConfigDocument{std::make_unique<Impl>(Impl{toml::parse_file(path.string()), path.string()})};
+        return ConfigDocument{std::make_unique<Impl>(Impl{toml::parse_file(path.string()), path.string(), {}})};
     } catch (const toml::parse_error& error) {
         const auto& begin = error.source().begin;
         if (begin.line == 0) throw ConfigError(fmt::format("{}: {}", path.string(), error.description()));
@@ -253,7 +261,7 @@ ConfigDocument ConfigDocument::from_file(const std::filesystem::path& path) {
 }
 
 ConfigDocument ConfigDocument::from_text(std::string_view text, std::string_view name) {
-    return ConfigDocument{std::make_unique<Impl>(Impl{parse(text, name), std::string{name}})};
+    return ConfigDocument{std::make_unique<Impl>(Impl{parse(text, name), std::string{name}, {}})};
 }
 
 void ConfigDocument::set(std::string_view assignment) {
@@ -270,6 +278,7 @@ void ConfigDocument::set(std::string_view assignment) {
     } catch (const toml::parse_error&) {
         parsed = toml::table{{"value", value}};
     }
+    impl_->assigned[keys] = source;
     toml::table* table = &impl_->root;
     for (std::size_t dot = keys.find('.'); dot != std::string::npos; dot = keys.find('.')) {
         const std::string part = keys.substr(0, dot);
@@ -282,7 +291,7 @@ void ConfigDocument::set(std::string_view assignment) {
 }
 
 std::unique_ptr<ConfigVisitor> ConfigDocument::make_reader() const {
-    return std::make_unique<Reader>(impl_->root, impl_->name);
+    return std::make_unique<Reader>(impl_->root, impl_->name, impl_->assigned);
 }
 
 void ConfigDocument::finish(ConfigVisitor& reader) { static_cast<Reader&>(reader).require_all_known(); }

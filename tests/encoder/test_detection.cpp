@@ -1,0 +1,95 @@
+#include "bliss/encoder/detection.hpp"
+
+#include "bliss/encoder/classification.hpp"
+#include "bliss/encoder/model.hpp"
+#include "bliss/inference/posterior.hpp"
+#include "bliss/survey/sdss.hpp"
+#include "bliss/tile/grid.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <torch/torch.h>
+
+namespace {
+
+using namespace bliss;
+
+/// Weights that are not those of a fresh network: every path, also the zero-initialised ones, carries signal.
+encoder::DetectionEncoder scrambled_network() {
+    torch::manual_seed(3);
+    encoder::DetectionEncoder network{encoder::EncoderConfig{.width = 8, .head_width = 16}};
+    const torch::NoGradGuard no_grad;
+    for (auto& parameter : network->parameters()) parameter.add_(0.05 * torch::randn_like(parameter));
+    return network;
+}
+
+at::Tensor some_conditions() { return torch::tensor({{0.3f, -0.2f, 0.1f, 0.4f}}); }
+
+}  // namespace
+
+TEST_CASE("dense equals tiled for every head on the real frame, fp32") {
+    encoder::Model model = encoder::load_model(BLISS_SOURCE_ROOT "/configs/models/sdss-r.safetensors");
+    const survey::Frame frame = survey::read_sdss_frame({BLISS_TEST_DATA "/sdss-94-1-12", {94, 1, 12}, "r"});
+    const inference::FrameInput input = inference::prepare(frame, model.config);
+    const at::Tensor dense = inference::detect_dense(model.detection, input)[0].flatten(1);  // (K, tiles)
+    const tile::TileGrid grid{frame.height(), frame.width()};
+    REQUIRE(dense.size(1) == grid.size());
+    // Every 37th tile: all strips, the borders of strips and of the frame, bright stars and empty sky.
+    std::vector<std::int64_t> tiles;
+    for (std::int64_t t = 0; t < grid.size(); t += 37) tiles.push_back(t);
+    const at::Tensor tiled = inference::detect_tiled(model.detection, input, tiles)[0].squeeze(1);  // (K, n)
+    const at::Tensor difference = (dense.index_select(1, torch::tensor(tiles)) - tiled).abs();
+    CHECK(tiled.std().item<double>() > 0.1);
+    CHECK(difference.max().item<double>() <= 1e-5);
+}
+
+TEST_CASE("the receptive field is exactly the padded tile") {
+    encoder::DetectionEncoder network = scrambled_network();
+    const std::int64_t tiles = 15, side = tiles * tile::k_tile_px + 2 * tile::k_padding_px;
+    at::Tensor x = torch::randn({1, 3, side, side}, torch::requires_grad());
+    const at::Tensor out = network->forward(x, some_conditions());
+    REQUIRE(out.sizes() == torch::IntArrayRef({1, 8, tiles, tiles}));
+    out.select(2, 7).select(2, 6).abs().sum().backward();
+    const at::Tensor reached = x.grad()[0].abs().sum(0) > 0;
+    const auto rows = reached.any(1).nonzero(), cols = reached.any(0).nonzero();
+    CHECK(rows[0].item<std::int64_t>() == 7 * 4);
+    CHECK(rows[-1].item<std::int64_t>() == 7 * 4 + 51);
+    CHECK(cols[0].item<std::int64_t>() == 6 * 4);
+    CHECK(cols[-1].item<std::int64_t>() == 6 * 4 + 51);
+}
+
+TEST_CASE("conditions change the answer") {
+    encoder::DetectionEncoder network = scrambled_network();
+    const at::Tensor x = torch::randn({1, 3, 52, 52});
+    CHECK_FALSE(torch::allclose(network->forward(x, some_conditions()), network->forward(x, -some_conditions())));
+}
+
+TEST_CASE("posterior parameters stay in their ranges") {
+    const encoder::EncoderConfig config{.max_sources = 2, .width = 8};
+    encoder::DetectionEncoder network{config};
+    const at::Tensor raw = 50 * torch::randn({2, 15, 6, 5});
+    const encoder::TilePosterior q = network->posterior(raw, torch::full({2, 1, 1, 1}, 3.4));
+    CHECK(q.count_logits.sizes() == torch::IntArrayRef({2, 3, 6, 5}));
+    CHECK(q.u_mean.sizes() == torch::IntArrayRef({2, 2, 6, 5}));
+    for (const at::Tensor& sd : {q.u_sd, q.v_sd, q.ln_flux_sd}) {
+        CHECK(sd.min().item<float>() > 0);
+        CHECK(sd.max().item<float>() <= 3.001f);
+    }
+    CHECK(q.u_mean.min().item<float>() >= -1);
+    CHECK(q.v_mean.max().item<float>() <= 2);
+}
+
+TEST_CASE("the classifier's PSF channel is centred on the source") {
+    // A window that holds the star's own image, exactly centred or moved: the logits must see the difference.
+    torch::manual_seed(5);
+    encoder::ClassificationEncoder network{encoder::EncoderConfig{.classifier_width = 4}};
+    const survey::Psf psf = survey::Psf::from_fwhm(3.5);
+    encoder::SourceWindows windows;
+    windows.features = torch::zeros({2, 3, 52, 52});
+    windows.offset_px = torch::tensor({{0.0f, 0.0f}, {0.4f, -0.3f}});
+    windows.conditions = torch::zeros({2, encoder::k_condition_count});
+    windows.psf_profiles = torch::tensor(encoder::psf_profile(psf)).unsqueeze(0);
+    windows.psf_index = torch::zeros({2}, torch::kLong);
+    const at::Tensor logits = network->forward(windows);
+    CHECK(logits.sizes() == torch::IntArrayRef({2}));
+    CHECK(logits[0].item<float>() != logits[1].item<float>());
+}

@@ -1,0 +1,78 @@
+#include "bliss/tile/features.hpp"
+#include "bliss/tile/grid.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_floating_point.hpp>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <limits>
+
+namespace {
+
+using namespace bliss;
+using Catch::Matchers::WithinAbs;
+
+/// A frame whose pixel (row, col) holds 100 + row + col / 1000 electrons over a background of 100.
+survey::Frame ramp_frame(std::int64_t height, std::int64_t width) {
+    survey::Frame frame{{}, "r", {height, width}, {height, width, 100.0f}, {height, width, 1},
+                        std::vector<float>(static_cast<std::size_t>(width), 1.0f), survey::Psf::from_fwhm(3), {}, "ramp"};
+    for (std::int64_t r = 0; r < height; ++r) {
+        for (std::int64_t c = 0; c < width; ++c) frame.electrons(r, c) = 100.0f + static_cast<float>(r) + 0.001f * static_cast<float>(c);
+    }
+    return frame;
+}
+
+}  // namespace
+
+TEST_CASE("positions map to tiles and back") {
+    const tile::TileLocation first = tile::to_tile(-0.5, -0.5);
+    CHECK(first.tile == TileIndex{0, 0});
+    CHECK(first.u == 0);
+    const tile::TileLocation at = tile::to_tile(10.2, 3.6);
+    CHECK(at.tile == TileIndex{1, 2});
+    CHECK_THAT(tile::x_of(at), WithinAbs(10.2, 1e-12));
+    CHECK_THAT(tile::y_of(at), WithinAbs(3.6, 1e-12));
+    CHECK(tile::to_tile(3.4999, 0).tile == TileIndex{0, 0});
+    CHECK(tile::to_tile(3.5, 0).tile == TileIndex{0, 1});
+    CHECK(tile::to_tile(-0.6, -4.6).tile == TileIndex{-2, -1});
+}
+
+TEST_CASE("a frame whose sides are no whole tiles gets tiles over its edge") {
+    const tile::TileGrid grid{1489, 2048};
+    CHECK(grid.rows() == 373);
+    CHECK(grid.cols() == 512);
+}
+
+TEST_CASE("features are asinh of the signal in units of the noise, and validity") {
+    tile::PixelBlock pixels{torch::full({1, 2, 2}, 160.0f), torch::full({1, 1, 1}, 100.0f), torch::ones({1, 2, 2}, torch::kUInt8)};
+    pixels.valid[0][1][1] = 0;
+    const at::Tensor f = tile::features(pixels, {2, 30});
+    REQUIRE(f.sizes() == torch::IntArrayRef({1, 3, 2, 2}));
+    CHECK_THAT(f[0][0][0][0].item<double>(), WithinAbs(std::asinh(3.0), 1e-5));
+    CHECK_THAT(f[0][1][0][0].item<double>(), WithinAbs(std::asinh(0.2), 1e-5));
+    CHECK(f[0][2][0][0].item<float>() == 1);
+    for (int c = 0; c < 3; ++c) CHECK(f[0][c][1][1].item<float>() == 0);
+}
+
+TEST_CASE("padded rows hold the frame's pixels, and nothing valid off it") {
+    survey::Frame frame = ramp_frame(10, 9);
+    frame.electrons(4, 5) = std::numeric_limits<float>::quiet_NaN();
+    frame.valid(4, 5) = 0;
+    const tile::PixelBlock block = tile::padded_rows(frame, 0, 12);
+    REQUIRE(block.electrons.sizes() == torch::IntArrayRef({1, 12 + 48, 12 + 48}));
+    CHECK(block.electrons[0][24 + 3][24 + 2].item<float>() == frame.electrons(3, 2));
+    CHECK(block.valid.sum().item<std::int64_t>() == 10 * 9 - 1);
+    CHECK(block.valid[0][24 + 4][24 + 5].item<int>() == 0);
+    CHECK(tile::features(block, {2}).isfinite().all().item<bool>());
+    CHECK(torch::equal(tile::padded_rows(frame, 4, 8).electrons[0].slice(0, 0, 50), block.electrons[0].slice(0, 4, 54)));
+}
+
+TEST_CASE("crops are centred, and zero off the image") {
+    const at::Tensor channels = torch::rand({2, 3, 60, 70});
+    const at::Tensor out = tile::crops(channels, {0, 1, 1}, {30, 2, 500}, {35, 69, 10}, 52);
+    CHECK(torch::equal(out[0], channels[0].slice(1, 4, 56).slice(2, 9, 61)));
+    CHECK(torch::equal(out[1].slice(1, 24, 52).slice(2, 0, 27), channels[1].slice(1, 0, 28).slice(2, 43, 70)));
+    CHECK(out[1].slice(1, 0, 24).abs().sum().item<float>() == 0);
+    CHECK(out[2].abs().sum().item<float>() == 0);
+}

@@ -1,0 +1,57 @@
+#include "bliss/training/trainer.hpp"
+
+#include "bliss/comm/communicator.hpp"
+#include "bliss/simulator/runtime.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_floating_point.hpp>
+
+#include <cmath>
+
+namespace {
+
+using namespace bliss;
+using Catch::Matchers::WithinRel;
+
+training::TrainingConfig small_config() {
+    training::TrainingConfig config;
+    config.steps = 200;
+    config.images_per_step = 4;
+    config.tiles_per_side = 8;
+    config.warmup_steps = 5;
+    config.precision = training::Precision::float32;
+    config.encoder = {.width = 8, .head_width = 16, .classifier_width = 4};
+    config.simulator.conditions.sources_per_tile_low = 0.05;
+    config.simulator.conditions.sources_per_tile_high = 0.1;
+    return config;
+}
+
+}  // namespace
+
+TEST_CASE("the loss curve does not depend on the number of ranks") {
+    const simulator::Runtime runtime{1};
+    // All ranks together against each rank alone: rounding of sums is what may differ.
+    const comm::Communicator world = comm::Communicator::world();
+    training::Trainer together{small_config(), world};
+    training::Trainer alone{small_config(), comm::Communicator::self()};
+    double first = 0, last = 0;
+    for (int step = 0; step < 20; ++step) {
+        const training::StepReport a = together.step(), b = alone.step();
+        if (step == 0) first = a.loss_count;
+        last = a.loss_count;
+        CHECK_THAT(a.loss, WithinRel(b.loss, 1e-4));
+        CHECK_THAT(a.loss_type, WithinRel(b.loss_type, 1e-4));
+    }
+    CHECK(last < 0.8 * first);  // it does learn
+    const training::StepReport a = together.validate(), b = alone.validate();
+    CHECK_THAT(a.loss, WithinRel(b.loss, 1e-4));
+}
+
+TEST_CASE("the learning rate warms up and falls on a cosine") {
+    training::TrainingConfig config = small_config();
+    config.learning_rate = 1e-3;
+    CHECK_THAT(training::learning_rate_at(config, 0), WithinRel(2e-4, 1e-12));
+    CHECK_THAT(training::learning_rate_at(config, 4), WithinRel(1e-3, 1e-12));
+    CHECK_THAT(training::learning_rate_at(config, 5 + 195 / 2), WithinRel(1e-3 * (0.01 + 0.99 * 0.5), 0.02));
+    CHECK_THAT(training::learning_rate_at(config, 200), WithinRel(1e-5, 1e-9));
+}
