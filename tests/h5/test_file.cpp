@@ -11,8 +11,10 @@
 
 #include <sys/resource.h>
 
+#include <chrono>
 #include <csignal>
 #include <optional>
+#include <thread>
 
 using namespace bliss;
 using Catch::Matchers::ContainsSubstring;
@@ -102,6 +104,16 @@ TEST_CASE("the bytes do not depend on the number of ranks") {
             CHECK((test::bytes_of(folder / (std::to_string(ranks) + ".h5")) == one));
         comm.barrier();
     }
+}
+
+TEST_CASE("the bytes do not depend on when the file is written") {
+    const auto comm = comm::Communicator::world();
+    const test::SharedFolder folder{comm};
+    write_file(folder / "before.h5", comm, 20);
+    std::this_thread::sleep_for(std::chrono::milliseconds{1100});  // HDF5 would store times in whole seconds
+    write_file(folder / "after.h5", comm, 20);
+    CHECK((test::bytes_of(folder / "before.h5") == test::bytes_of(folder / "after.h5")));
+    comm.barrier();
 }
 
 TEST_CASE("a file that cannot be created is one clear error on all ranks") {

@@ -1,0 +1,108 @@
+#include "bliss/simulator/prior.hpp"
+
+#include "bliss/core/error.hpp"
+#include "bliss/simulator/simulation.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_floating_point.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace {
+
+using namespace bliss;
+using namespace bliss::simulator;
+using Catch::Matchers::WithinAbs;
+using Catch::Matchers::WithinRel;
+
+}  // namespace
+
+TEST_CASE("the truncated Pareto is the closed form (equation 4)") {
+    CHECK_THAT(pareto_quantile(0, 250, 1e6, 0.43), WithinRel(250.0, 1e-12));
+    CHECK_THAT(pareto_quantile(1, 250, 1e6, 0.43), WithinRel(1e6, 1e-9));
+    for (const double u : {0.1, 0.5, 0.93}) {
+        const double flux = pareto_quantile(u, 250, 1e6, 0.75);
+        CHECK_THAT(pareto_share_above(flux, 250, 1e6, 0.75), WithinRel(1 - u, 1e-9));
+        const double direct = 1 - (1 - std::pow(250 / flux, 0.75)) / (1 - std::pow(250 / 1e6, 0.75));
+        CHECK_THAT(pareto_share_above(flux, 250, 1e6, 0.75), WithinRel(direct, 1e-9));
+    }
+}
+
+TEST_CASE("catalogues are a Poisson process of the labelled rate (equations 1 to 3)") {
+    const PriorConfig config;
+    const Area area{-0.5, 9.5, 400, 300};
+    const double rate = 0.002;
+    double labelled = 0, stars = 0, all = 0, x = 0, square = 0;
+    const int catalogues = 400;
+    for (int i = 0; i < catalogues; ++i) {
+        RandomStream random{5, StreamPurpose::catalog, 0, static_cast<std::uint32_t>(i)};
+        const auto sources = draw_catalog(config, rate, area, random);
+        CHECK(std::is_sorted(sources.begin(), sources.end(), [](const Source& a, const Source& b) { return a.flux_e > b.flux_e; }));
+        double count = 0;
+        for (const Source& s : sources) {
+            REQUIRE((s.x_px >= -0.5 && s.x_px < 399.5 && s.y_px >= 9.5 && s.y_px < 309.5));
+            REQUIRE((s.flux_e >= config.flux_min_e && s.flux_e <= config.flux_max_e));
+            count += s.flux_e >= config.label_flux_min_e ? 1 : 0;
+            stars += s.is_star ? 1 : 0;
+            x += s.x_px;
+            all += 1;
+        }
+        labelled += count;
+        square += count * count;
+    }
+    const double expected = rate * 400 * 300;
+    const double mean = labelled / catalogues;
+    CHECK_THAT(mean, WithinAbs(expected, 5 * std::sqrt(expected / catalogues)));
+    CHECK_THAT(square / catalogues - mean * mean, WithinRel(expected, 5 * std::sqrt(2.0 / catalogues)));
+    CHECK_THAT(stars / all, WithinAbs(config.star_fraction, 5 * std::sqrt(0.21 / all)));
+    CHECK_THAT(x / all, WithinAbs(199.5, 5 * 400 / std::sqrt(12 * all)));
+}
+
+TEST_CASE("galaxy sizes follow the law asked for") {
+    PriorConfig config;
+    config.star_fraction = 0;
+    config.size_law = SizeLaw::flux;
+    RandomStream random{6, StreamPurpose::catalog, 0, 0};
+    double sum = 0, square = 0;
+    const int n = 20000;
+    for (int i = 0; i < n; ++i) {
+        const Source s = draw_mark(config, random);
+        const double ln = std::log(s.shape.disk_major_px * config.arcsec_per_px / config.size_at_reference_arcsec) -
+                          config.size_flux_exponent * std::log(s.flux_e / config.size_reference_flux_e);
+        sum += ln;
+        square += ln * ln;
+    }
+    CHECK_THAT(sum / n, WithinAbs(0, 5 * config.size_ln_scatter / std::sqrt(n)));
+    CHECK_THAT(std::sqrt(square / n), WithinRel(config.size_ln_scatter, 0.03));
+    config.size_law = SizeLaw::gamma;
+    for (int i = 0; i < 1000; ++i) REQUIRE(draw_mark(config, random).shape.disk_major_px * config.arcsec_per_px >= 0.837189);
+}
+
+TEST_CASE("a simulated image is the same whatever batch it is drawn in, and bad pixels hold the background") {
+    SimulatorConfig config;
+    config.conditions.edge_share = 1;
+    const std::int64_t side = 96, pixels = side * side;
+    std::vector<float> pair(2 * static_cast<std::size_t>(pixels)), one(static_cast<std::size_t>(pixels));
+    std::vector<std::uint8_t> pair_valid(pair.size()), one_valid(one.size());
+    const auto truths = simulate(config, {9, 4, 6}, {{pair.data(), 2, side, side}, pair_valid.data()});
+    const auto alone = simulate(config, {9, 4, 7}, {{one.data(), 1, side, side}, one_valid.data()});
+    CHECK(std::equal(one.begin(), one.end(), pair.begin() + pixels));
+    CHECK(std::equal(one_valid.begin(), one_valid.end(), pair_valid.begin() + pixels));
+    CHECK(truths[1].sources.size() == alone[0].sources.size());
+    const auto invalid = std::count(one_valid.begin(), one_valid.end(), 0);
+    CHECK(invalid >= side);  // an edge is at least one row
+    for (std::size_t k = 0; k < one.size(); ++k) {
+        if (!one_valid[k]) REQUIRE(one[k] == static_cast<float>(alone[0].conditions.background_e));
+    }
+}
+
+TEST_CASE("contradicting settings are refused") {
+    PriorConfig prior;
+    prior.label_flux_min_e = 100;
+    CHECK_THROWS_AS(check_prior(prior), ConfigError);
+    ConditionsConfig conditions;
+    conditions.psf_sigma1_px_low = 3;
+    CHECK_THROWS_AS(check_conditions(conditions), ConfigError);
+}
