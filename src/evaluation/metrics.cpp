@@ -24,6 +24,10 @@ double BrightSummary::precision() const {
     return ratio(static_cast<double>(detections_true), static_cast<double>(detections));
 }
 
+double BrightSummary::strict_precision() const {
+    return ratio(static_cast<double>(detections_labelled), static_cast<double>(detections));
+}
+
 namespace {
 
 using survey::PixelPosition;
@@ -158,6 +162,7 @@ private:
                 if (ours.mag < options_.bright_mag) {
                     ++result_.bright.detections;
                     result_.bright.detections_true += matched;
+                    result_.bright.detections_labelled += matched && pair.truth[matches[i]].labelled;
                 }
             }
             if (!matched) continue;

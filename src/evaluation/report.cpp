@@ -60,9 +60,10 @@ std::string to_text(const Evaluation& evaluation) {
     text += table_line("all", evaluation.all);
 
     const BrightSummary& bright = evaluation.bright;
-    text += fmt::format("\nbrighter than {:g}: recall {} ({} of {}), precision {} ({} of {})\n", bright.limit_mag,
-                        cell(bright.recall(), 5, 3), bright.truth_found, bright.truth, cell(bright.precision(), 5, 3),
-                        bright.detections_true, bright.detections);
+    text += fmt::format("\nbrighter than {:g}: recall {} ({} of {}), precision {} ({} of {}); against labelled sources alone {}\n",
+                        bright.limit_mag, cell(bright.recall(), 5, 3), bright.truth_found, bright.truth,
+                        cell(bright.precision(), 5, 3), bright.detections_true, bright.detections,
+                        cell(bright.strict_precision(), 5, 3));
     text += fmt::format("precision of {} kept detections: expected {}, found {}\n", evaluation.kept,
                         cell(evaluation.expected_precision, 5, 3), cell(evaluation.found_precision, 5, 3));
 
@@ -92,7 +93,8 @@ std::string to_json(const Evaluation& evaluation) {
     json["brighter_than"] = {{"limit_mag", bright.limit_mag},     {"truth", bright.truth},
                              {"truth_found", bright.truth_found}, {"recall", bright.recall()},
                              {"detections", bright.detections},   {"detections_true", bright.detections_true},
-                             {"precision", bright.precision()}};
+                             {"precision", bright.precision()},   {"detections_labelled", bright.detections_labelled},
+                             {"strict_precision", bright.strict_precision()}};
     json["kept"] = evaluation.kept;
     json["expected_precision"] = evaluation.expected_precision;
     json["found_precision"] = evaluation.found_precision;

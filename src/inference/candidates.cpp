@@ -1,6 +1,7 @@
 #include "bliss/inference/candidates.hpp"
 
 #include "bliss/encoder/distributions.hpp"
+#include "bliss/inference/posterior.hpp"
 #include "bliss/tile/grid.hpp"
 
 #include <torch/torch.h>
@@ -20,6 +21,10 @@ constexpr double k_join_sigmas = 3;
 constexpr double k_join_px = 0.4;
 /// Together they may claim this much probability: a little above one, because each is estimated.
 constexpr double k_join_probability = 1.3;
+/// Sums of estimates can exceed one; nothing is more certain than this.
+constexpr double k_certain = 0.9999;
+/// Candidates of single tiles are kept down to this share of the floor, since several may join.
+constexpr double k_share_before_joining = 0.25;
 
 struct Grid {
     std::map<std::pair<std::int32_t, std::int32_t>, std::vector<std::size_t>> of_tile;
@@ -49,14 +54,29 @@ void absorb(Candidate& into, const Candidate& other) {
     mix(into.y_px, into.y_variance, other.y_px, other.y_variance);
     mix(into.ln_flux_mean, into.ln_flux_variance, other.ln_flux_mean, other.ln_flux_variance);
     into.p_source = total;
+    into.p_apart += other.p_apart;
     into.merged = true;
     into.multiple = into.multiple || other.multiple;
 }
 
 }  // namespace
 
-Detections list_candidates(const encoder::TilePosterior& posterior, double floor) {
+double retarget(double p_source, double rate_ratio) { return rate_ratio * p_source / (1 - p_source + rate_ratio * p_source); }
+
+Detections find_sources(const encoder::TilePosterior& posterior, double rate_ratio, double floor) {
+    const double trained_floor = retarget(floor, 1 / rate_ratio);
+    Detections found = list_candidates(posterior, rate_ratio, k_share_before_joining * trained_floor);
+    found.candidates = join_across_borders(found.candidates, trained_floor);
+    for (Candidate& candidate : found.candidates) {
+        candidate.p_source = retarget(candidate.p_source, rate_ratio);
+        found.expected_sources += candidate.p_source - candidate.p_apart;
+    }
+    return found;
+}
+
+Detections list_candidates(const encoder::TilePosterior& posterior, double rate_ratio, double floor) {
     const at::Tensor p = torch::softmax(posterior.count_logits[0], 0);  // (M + 1, T_h, T_w)
+    const at::Tensor p_retargeted = torch::softmax(retarget_rate(posterior.count_logits, rate_ratio)[0], 0);
     const std::int64_t max_sources = p.size(0) - 1;
     const at::Tensor counts = torch::arange(max_sources + 1, torch::kFloat).view({-1, 1, 1});
     // P(count > m) for m = 0 ... M - 1: the probability that slot m holds a source.
@@ -64,7 +84,7 @@ Detections list_candidates(const encoder::TilePosterior& posterior, double floor
     const at::Tensor mode = torch::argmax(p, 0).contiguous();
 
     Detections out;
-    out.expected_sources = (p * counts).sum(torch::kDouble).item<double>();
+    out.expected_sources = (p_retargeted * counts).sum(torch::kDouble).item<double>();
     const auto prob = exceed.accessor<float, 3>();
     const auto mode_at = mode.accessor<std::int64_t, 2>();
     const auto at = [](const at::Tensor& t) { return t[0].contiguous(); };
@@ -82,6 +102,7 @@ Detections list_candidates(const encoder::TilePosterior& posterior, double floor
                 c.tile = {static_cast<std::int32_t>(row), static_cast<std::int32_t>(col)};
                 c.slot = static_cast<std::int32_t>(m);
                 c.p_source = prob[m][row][col];
+                c.p_apart = retarget(c.p_source, rate_ratio);
                 c.x_px = tile::x_of({c.tile, u.mean, v.mean});
                 c.y_px = tile::y_of({c.tile, u.mean, v.mean});
                 c.x_variance = u.variance * tile::k_tile_px * tile::k_tile_px;
@@ -125,7 +146,7 @@ std::vector<Candidate> join_across_borders(const std::vector<Candidate>& candida
             absorb(source, candidates[other]);
             taken[other] = 1;
         }
-        source.p_source = std::min(source.p_source, 1.0);
+        source.p_source = std::min(source.p_source, k_certain);
         if (source.p_source >= floor) joined.push_back(source);
     }
     std::sort(joined.begin(), joined.end(), [](const Candidate& a, const Candidate& b) {

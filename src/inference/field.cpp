@@ -27,8 +27,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t k_sources_per_batch = 512;
 /// A pixel this close to a source matters to its photometry.
 constexpr std::int64_t k_mask_reach_px = 3;
-/// Candidates of single tiles are kept down to this share of the floor, since several may join.
-constexpr double k_share_before_joining = 0.25;
 
 double lap(Clock::time_point& start) {
     const auto now = Clock::now();
@@ -194,12 +192,9 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
     result.timing.prepare_s = lap(start);
     const at::Tensor raw = detect_dense(model_.detection, input);
     result.timing.detect_s = lap(start);
-    encoder::TilePosterior posterior = model_.detection->posterior(raw, input.ln_noise);
-    if (config_.sources_per_tile > 0) {
-        posterior.count_logits = retarget_rate(posterior.count_logits, config_.sources_per_tile / model_.card.sources_per_tile);
-    }
-    const Detections detections = list_candidates(posterior, k_share_before_joining * config_.floor);
-    const std::vector<Candidate> candidates = join_across_borders(detections.candidates, config_.floor);
+    const double rate_ratio = config_.sources_per_tile > 0 ? config_.sources_per_tile / model_.card.sources_per_tile : 1;
+    const Detections detections = find_sources(model_.detection->posterior(raw, input.ln_noise), rate_ratio, config_.floor);
+    const std::vector<Candidate>& candidates = detections.candidates;
     result.timing.candidates_s = lap(start);
     const std::vector<double> p_star = classify(model_.classification, frame, input, candidates);
     for (std::size_t k = 0; k < candidates.size(); ++k) {

@@ -109,6 +109,7 @@ TEST_CASE("the brighter-than summary matches each side with everything on the ot
     CHECK(result.bright.truth_found == 3);
     CHECK(result.bright.detections == 5);
     CHECK(result.bright.detections_true == 4);  // the one on the unlabelled source is real
+    CHECK(result.bright.detections_labelled == 3);
 }
 
 TEST_CASE("calibration uses all candidates and takes unlabelled sources for nothing") {

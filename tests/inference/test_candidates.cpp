@@ -41,7 +41,7 @@ TEST_CASE("candidates carry the tile posterior's moments in pixels") {
     q.u_sd = q.v_sd = map(0.02f);
     q.ln_flux_mean = map(7.2f);
     q.ln_flux_sd = map(0.3f);
-    const Detections all = list_candidates(q, 0.5);
+    const Detections all = list_candidates(q, 1, 0.5);
     REQUIRE(all.candidates.size() == 1);
     const Candidate& c = all.candidates[0];
     CHECK(c.tile == TileIndex{1, 2});
@@ -50,7 +50,7 @@ TEST_CASE("candidates carry the tile posterior's moments in pixels") {
     CHECK_THAT(c.y_px, WithinAbs(4 * 1.25 - 0.5, 1e-3));
     CHECK_THAT(std::sqrt(c.x_variance), WithinRel(0.08, 1e-3));
     CHECK_THAT(all.expected_sources, WithinRel(1 / (1 + std::exp(-2.0)) + 5 / (1 + std::exp(4.0)), 1e-4));
-    CHECK(list_candidates(q, 0.01).candidates.size() == 6);
+    CHECK(list_candidates(q, 1, 0.01).candidates.size() == 6);
 }
 
 TEST_CASE("a source on a border is reported once, with the sum of its probabilities") {
@@ -82,6 +82,29 @@ TEST_CASE("the floor is judged after joining, and the result is in tile order") 
     REQUIRE(joined.size() == 2);
     CHECK(joined[0].tile == TileIndex{2, 9});
     CHECK(joined[1].tile == TileIndex{3, 5});
+}
+
+TEST_CASE("a certain source on a border stays certain at another rate") {
+    // Two tiles with odds one each: by itself each would fall to 1/5 at a quarter of the rate; together they are one source.
+    encoder::TilePosterior q;
+    q.count_logits = torch::zeros({1, 2, 1, 2});
+    const auto map = [](float left, float right) { return torch::tensor({left, right}).view({1, 1, 1, 2}); };
+    q.u_mean = map(1.0f, 0.0f);
+    q.v_mean = map(0.5f, 0.5f);
+    q.u_sd = q.v_sd = map(0.05f, 0.05f);
+    q.ln_flux_mean = map(9, 9);
+    q.ln_flux_sd = map(0.1f, 0.1f);
+    const Detections found = find_sources(q, 0.25, 0.05);
+    REQUIRE(found.candidates.size() == 1);
+    CHECK(found.candidates[0].p_source > 0.99);
+    CHECK_THAT(found.candidates[0].x_px, WithinAbs(3.5, 1e-3));
+    CHECK_THAT(found.expected_sources, WithinAbs(1, 0.01));
+}
+
+TEST_CASE("a lone candidate's odds follow the rate, and the floor is the survey's") {
+    CHECK_THAT(retarget(0.5, 0.25), WithinRel(0.2, 1e-12));
+    CHECK_THAT(retarget(retarget(0.37, 0.3), 1 / 0.3), WithinRel(0.37, 1e-12));
+    CHECK(retarget(1, 0.3) == 1);
 }
 
 TEST_CASE("another source rate moves the odds of n sources by the ratio to the power n") {

@@ -59,9 +59,11 @@ struct BrightSummary {
     std::int64_t truth_found = 0;      ///< matched by a kept detection of any magnitude
     std::int64_t detections = 0;       ///< kept
     std::int64_t detections_true = 0;  ///< matching a true source of any magnitude, labelled or not
+    std::int64_t detections_labelled = 0;  ///< matching a labelled one: the stricter count
 
     [[nodiscard]] double recall() const;
     [[nodiscard]] double precision() const;
+    [[nodiscard]] double strict_precision() const;  ///< against labelled sources alone
 };
 
 struct Evaluation {

@@ -13,6 +13,7 @@ struct Candidate {
     TileIndex tile;
     std::int32_t slot = 0;
     double p_source = 0;
+    double p_apart = 0;                  ///< sum of its tiles' probabilities, each taken to the survey's rate by itself
     double x_px = 0, y_px = 0;           ///< posterior mean
     double x_variance = 0, y_variance = 0;
     double ln_flux_mean = 0, ln_flux_variance = 0;   ///< of ln(flux / electron)
@@ -23,11 +24,20 @@ struct Candidate {
 /// What the tiles of one frame say.
 struct Detections {
     std::vector<Candidate> candidates;   ///< in the order of tile rows, columns, slots
-    double expected_sources = 0;         ///< sum over tiles of the posterior mean count
+    double expected_sources = 0;         ///< posterior mean count of the frame, at the survey's rate
 };
 
-/// Slots of all tiles whose probability is at least `floor`, as candidates with their moments. Tiles are not yet joined.
-[[nodiscard]] Detections list_candidates(const encoder::TilePosterior& posterior, double floor);
+/// Moves a probability that there is a source to another source rate: the odds change by `rate_ratio`, the survey's rate
+/// against the trained one. @source Bayes' rule; the prior odds of a source are proportional to the rate.
+[[nodiscard]] double retarget(double p_source, double rate_ratio);
+
+/// The whole way from tile posteriors to the sources of a frame: candidates, joined over borders, at the survey's rate, of at
+/// least `floor`. Joining comes first: that a source lies in one tile *or* the other does not depend on the rate.
+[[nodiscard]] Detections find_sources(const encoder::TilePosterior& posterior, double rate_ratio, double floor);
+
+/// Slots of all tiles whose probability is at least `floor`, as candidates with their moments, at the trained rate. Tiles are
+/// not yet joined. The expected count is that of the tiles by themselves.
+[[nodiscard]] Detections list_candidates(const encoder::TilePosterior& posterior, double rate_ratio, double floor);
 
 /// Joins what neighbouring tiles say of one source. A source on a border is seen by two to four tiles, each with the
 /// probability that its centre lies on its side: these events exclude one another, so their probabilities add, and the

@@ -1,0 +1,103 @@
+// bliss-bench: the speeds docs/benchmarks.md quotes, each the median of several runs after one to warm up.
+#include "bliss/comm/environment.hpp"
+#include "bliss/inference/field.hpp"
+#include "bliss/inference/fields.hpp"
+#include "bliss/simulator/simulation.hpp"
+#include "bliss/training/trainer.hpp"
+#include "command.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <vector>
+
+namespace {
+
+using namespace bliss;
+
+/// Seconds of each of `runs` calls, sorted, after one call that is not counted.
+std::vector<double> time_runs(int runs, const std::function<void()>& work) {
+    work();
+    std::vector<double> seconds;
+    for (int i = 0; i < runs; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        work();
+        seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    std::sort(seconds.begin(), seconds.end());
+    return seconds;
+}
+
+void print_rate(std::string_view what, const std::vector<double>& seconds, double tiles) {
+    fmt::print("{:<46} {:>12.0f} tiles/s  ({:.1f} ms, best {:.1f}, worst {:.1f})\n", what, tiles / seconds[seconds.size() / 2],
+               1e3 * seconds[seconds.size() / 2], 1e3 * seconds.front(), 1e3 * seconds.back());
+}
+
+/// Images like those of training; rate 0: the configuration's own range.
+void bench_simulator(const training::TrainingConfig& config, double rate, int runs) {
+    simulator::SimulatorConfig simulator = config.simulator;
+    if (rate > 0) simulator.conditions.sources_per_tile_low = simulator.conditions.sources_per_tile_high = rate;
+    const std::int64_t images = config.images_per_step, side = 4 * config.tiles_per_side + 48;
+    std::vector<float> electrons(static_cast<std::size_t>(images * side * side));
+    std::vector<std::uint8_t> valid(electrons.size());
+    std::uint32_t step = 0;
+    const auto seconds = time_runs(runs, [&] { simulator::simulate(simulator, {1, step++, 0}, {{electrons.data(), images, side, side}, valid.data()}); });
+    print_rate(rate > 0 ? fmt::format("simulator, {} sources a tile", rate) : "simulator, training's densities", seconds,
+               static_cast<double>(images * config.tiles_per_side * config.tiles_per_side));
+}
+
+void bench_training(training::TrainingConfig config, int runs) {
+    for (const auto precision : {training::Precision::float32, training::Precision::automatic}) {
+        config.precision = precision;
+        training::Trainer trainer{config, comm::Communicator::self()};
+        print_rate(fmt::format("training step, simulator included, {}", precision == training::Precision::float32 ? "float32" : "auto"),
+                   time_runs(runs, [&] { trainer.step(); }),
+                   static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side));
+    }
+}
+
+void bench_frame(inference::CatalogConfig config, const std::filesystem::path& folder, int runs) {
+    const auto field = inference::list_fields(config.survey, folder).front();
+    const survey::Frame frame = inference::read_field(config.survey, field);
+    for (const auto precision : {inference::Precision::float32, inference::Precision::automatic}) {
+        config.precision = precision;
+        inference::Cataloguer cataloguer{encoder::load_model(inference::resolve(folder, config.model)), config};
+        const auto seconds = time_runs(runs, [&] { (void)cataloguer.catalogue(frame); });
+        const auto t = cataloguer.catalogue(frame).timing;
+        fmt::print("{:<46} {:>12.3f} s  (best {:.3f}, worst {:.3f}; last: features {:.3f}, detect {:.3f}, candidates {:.3f}, classify {:.3f})\n",
+                   fmt::format("encode + mode catalogue of {}, {}", to_string(field.id), cataloguer.bfloat16() ? "bfloat16" : "float32"),
+                   seconds[seconds.size() / 2], seconds.front(), seconds.back(), t.prepare_s, t.detect_s, t.candidates_s, t.classify_s);
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"bliss-bench: how fast simulator, training and cataloguing are on this machine"};
+    apps::Common common;
+    common.quiet = true;
+    std::string train = "configs/train/sdss-r.toml", catalog = "configs/catalog/sdss-94-1-12.toml";
+    int runs = 7;
+    app.add_option("--train", train, "training configuration")->capture_default_str();
+    app.add_option("--catalog", catalog, "catalogue configuration")->capture_default_str();
+    app.add_option("--runs", runs, "runs of each after one to warm up")->capture_default_str();
+    app.add_option("--threads", common.threads, "threads (default: all cores)");
+    CLI11_PARSE(app, argc, argv);
+    try {
+        const comm::Environment environment;
+        const comm::Communicator self = comm::Communicator::self();
+        start_log(0, 1, Verbosity::quiet);
+        const auto compute = apps::start_compute(common, self);
+        const auto config = apps::read_config<training::TrainingConfig>(train, common);
+        bench_simulator(config, 0.004, runs);
+        bench_simulator(config, 0, runs);
+        bench_training(config, runs);
+        bench_frame(apps::read_config<inference::CatalogConfig>(catalog, common), std::filesystem::absolute(catalog).parent_path(), runs);
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "bliss-bench: error: {}\n", error.what());
+        return apps::k_exit_fatal;
+    }
+    return apps::k_exit_done;
+}
