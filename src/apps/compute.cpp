@@ -6,6 +6,7 @@
 #include <torch/torch.h>
 #include <torch/version.h>
 
+#include <malloc.h>
 #include <sched.h>
 
 namespace bliss::apps {
@@ -26,6 +27,10 @@ std::shared_ptr<void> start_compute(const Common& common, const comm::Communicat
     if (threads == 0 && std::getenv("OMP_NUM_THREADS") == nullptr) threads = cores_of_rank(comm);
     auto runtime = std::make_shared<simulator::Runtime>(threads);
     if (threads > 0) at::set_num_threads(threads);
+    // Activations of tens of megabytes come and go with every layer: kept by the allocator, not returned to the system, they
+    // need not be mapped and cleared again each time.
+    ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
     // Gradual underflow costs a microcode assist a number; activations that small mean nothing.
     at::globalContext().setFlushDenormal(true);
     spdlog::info("compute: {} a rank, {} rank(s)", simulator::runtime_description(), comm.size());

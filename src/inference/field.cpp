@@ -23,8 +23,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Sources classified at once: their windows take 90 MB.
-constexpr std::size_t k_sources_per_batch = 512;
+/// Sources classified at once: their activations stay in the cache.
+constexpr std::size_t k_sources_per_batch = 128;
 /// A pixel this close to a source matters to its photometry.
 constexpr std::int64_t k_mask_reach_px = 3;
 

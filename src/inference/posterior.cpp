@@ -11,8 +11,8 @@
 namespace bliss::inference {
 namespace {
 
-/// Tile rows of one strip: its activations stay near 200 MB at full width.
-constexpr std::int64_t k_strip_tile_rows = 32;
+/// Tile rows of one strip. Strips overlap by the padding, so few are better; more rows than this only cost memory.
+constexpr std::int64_t k_strip_tile_rows = 64;
 /// Padded tiles of one batch of the oracle.
 constexpr std::int64_t k_tiles_per_batch = 512;
 

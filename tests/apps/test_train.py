@@ -15,7 +15,7 @@ from support import TIMEOUT_S, Case, bliss, contents, finish, read_safetensors, 
 
 STEPS = 20
 CONFIG = f"""
-seed = 3
+seed = 4
 steps = {STEPS}
 images_per_step = 4
 tiles_per_side = 8
@@ -101,14 +101,20 @@ class Train(Case):
             shutil.rmtree(folder)
         self.fail("the run could not be killed before its end")
 
-    def assertSameCurve(self, ours, theirs, relative):
+    def assertSameCurve(self, ours, theirs, exactly=False):
+        """Losses of all steps, to the rounding of sums in another order.
+
+        Of the classifier's loss only the first two steps: its gradients hold numbers near 1e-10, which Adam scales up to
+        whole steps, so that it amplifies rounding (measured: 1e-7 for most seeds, up to 2e-3 for others).
+        """
         self.assertEqual(sorted(ours), list(range(1, STEPS + 1)))
         self.assertEqual(sorted(theirs), sorted(ours))
         for step, record in ours.items():
-            for key in (key for key in record if "loss" in key):
-                self.assertTrue(math.isclose(record[key], theirs[step][key], rel_tol=relative),
-                                f"step {step}, {key}: {record[key]} against {theirs[step][key]}")
             self.assertEqual(record["learning_rate"], theirs[step]["learning_rate"])
+            for key in (key for key in record if "loss" in key or key == "gradient_norm"):
+                limit = 0 if exactly else 1e-2 if key.endswith("loss_type") and step > 2 else 1e-4
+                self.assertTrue(math.isclose(record[key], theirs[step][key], rel_tol=limit),
+                                f"step {step}, {key}: {record[key]} against {theirs[step][key]}")
 
 
 class LossCurve(Train):
@@ -125,11 +131,11 @@ class LossCurve(Train):
         for ranks in (2, 4):
             with self.subTest(ranks=ranks):
                 self.assertDone(self.train(self.folder / str(ranks), ranks=ranks))
-                self.assertSameCurve(read_metrics(self.folder / str(ranks)), read_metrics(self.straight), 1e-4)
+                self.assertSameCurve(read_metrics(self.folder / str(ranks)), read_metrics(self.straight))
 
     def test_another_seed_gives_another_curve(self):
         """What the comparison above sees: other images."""
-        self.assertDone(self.train(self.folder, "--set", "seed=4"))
+        self.assertDone(self.train(self.folder, "--set", "seed=5"))
         ours, theirs = read_metrics(self.folder)[STEPS]["loss"], read_metrics(self.straight)[STEPS]["loss"]
         self.assertGreater(abs(ours - theirs), 1e-3 * abs(theirs))
 
@@ -151,7 +157,7 @@ class Resume(Train):
             self.assertEqual(ours[name], theirs[name], f"weights {name} differ")
         for name in ("model.safetensors", "checkpoint.safetensors", "config.toml"):
             self.assertEqual(contents(run)[name], contents(self.straight)[name], name)
-        self.assertSameCurve(read_metrics(run), read_metrics(self.straight), 0)
+        self.assertSameCurve(read_metrics(run), read_metrics(self.straight), exactly=True)
         self.assertNoLeftovers(run)
 
     def test_early_weights_are_not_the_last(self):
@@ -172,7 +178,7 @@ class Resume(Train):
         step = self.interrupted(run, 6, kill_last_rank, ranks=2)
         again = self.assertDone(self.train(run))
         self.assertIn(f"resuming at step {step}", again.err)
-        self.assertSameCurve(read_metrics(run), read_metrics(self.straight), 1e-4)
+        self.assertSameCurve(read_metrics(run), read_metrics(self.straight))
 
     def test_finished_run_has_nothing_to_do(self):
         run = self.copy_of_straight()
@@ -188,9 +194,9 @@ class Resume(Train):
 
     def check_refused(self, run, ranks):
         mine = read_safetensors(run / "checkpoint.safetensors")[0]["configuration"]
-        other = mine.replace("seed = 3\n", "seed = 4\n")
+        other = mine.replace("seed = 4\n", "seed = 5\n")
         self.assertNotEqual(other, mine)
-        refused = self.assertFails(self.train(run, "--set", "seed=4", ranks=ranks), 3, "checkpoint.safetensors",
+        refused = self.assertFails(self.train(run, "--set", "seed=5", ranks=ranks), 3, "checkpoint.safetensors",
                                    "another configuration", "--fresh")
         self.assertEqual(re.findall(r"\b[0-9a-f]{12}\b", refused.problems()[0]),
                          [hashlib.sha256(text.encode()).hexdigest()[:12] for text in (mine, other)])
@@ -207,7 +213,7 @@ class Resume(Train):
     def test_refused_run_leaves_the_configuration(self):
         run = self.copy_of_straight()
         before = (run / "config.toml").read_text()
-        self.train(run, "--set", "seed=4")
+        self.train(run, "--set", "seed=5")
         self.assertEqual((run / "config.toml").read_text(), before, "config.toml must say how model.safetensors was made")
 
     def test_damaged_checkpoint(self):

@@ -1,0 +1,159 @@
+"""A disk that fills up: the error names the file and the disk, and nothing half-written stays behind.
+
+The disk is a tiny file system in memory. Where mounting is not allowed (not root, a container), the tests are skipped.
+"""
+
+import shutil
+import subprocess
+import sys
+import unittest
+
+from astropy.io import fits
+
+from support import Case, bliss, contents, read_safetensors, simulate
+from test_formats import read_png
+from test_train import CONFIG, STEPS
+
+NO_SPACE = "o space"  # the system's "No space left on device", or advice about free space
+
+
+class DiskFull(Case):
+    def mount(self, kilobytes):
+        """An empty disk of this size, taken down after the test."""
+        disk = self.folder / "disk"
+        disk.mkdir(exist_ok=True)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", disk], capture_output=True, text=True)
+        if mounted.returncode != 0:
+            reason = f"NOT TESTED: full disks ({self.id()}): cannot mount a tmpfs here: {mounted.stderr.strip()}"
+            print(f"\n*** {reason}", file=sys.stderr)
+            self.skipTest(reason)
+        self.addCleanup(subprocess.run, ["umount", disk], check=True)
+        return disk
+
+    def resize(self, disk, kilobytes):
+        subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", disk], check=True)
+
+    def fill(self, disk):
+        with open(disk / "filler", "wb", buffering=0) as filler:
+            try:
+                while filler.write(b"x" * 4096) == 4096:
+                    pass
+            except OSError:
+                pass
+
+    def assertFull(self, run, *words):
+        self.assertFails(run, 3, *words)
+        self.assertRegex(run.problems()[0], r"space|disk is not full", run)
+
+
+class Survey(DiskFull):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.survey = cls.shared / "survey"
+        cls.config = cls.survey / "catalog.toml"
+        cls.done = cls.shared / "done"
+        cls.runs = [simulate(cls.survey, 2), cls.catalog(cls.config, cls.done, "--floor", "0.002")]
+
+    def setUp(self):
+        super().setUp()
+        for run in self.runs:
+            self.assertDone(run)
+        self.size_kb = (self.done / "catalog.h5").stat().st_size // 1024
+
+    def run_catalog(self, disk, ranks):
+        return self.catalog(self.config, disk / "out", "--floor", "0.002", ranks=ranks)
+
+    def test_catalog(self):
+        for kilobytes in (16, 100, self.size_kb // 4 * 3):
+            for ranks in (0, 2):
+                with self.subTest(kilobytes=kilobytes, ranks=ranks):
+                    disk = self.mount(kilobytes)
+                    self.assertFull(self.run_catalog(disk, ranks), "catalog.h5", NO_SPACE)
+                    self.assertEqual(list((disk / "out").iterdir()), [])
+
+    def test_earlier_catalogue_stays(self):
+        disk = self.mount(self.size_kb + 100)
+        shutil.copytree(self.done, disk / "out")
+        before = contents(disk)
+        self.assertFull(self.run_catalog(disk, 2), "catalog.h5", NO_SPACE)
+        self.assertEqual(contents(disk), before)
+
+    def test_simulate(self):
+        disk = self.mount(500)
+        self.assertFull(simulate(disk / "survey", 2), "frame-0001.fits")
+        self.assertNoLeftovers(disk)
+        expected = contents(self.survey)
+        written = {name: value for name, value in contents(disk / "survey").items() if name.startswith(("frame", "mask", "truth"))}
+        self.assertGreater(len(written), 3)
+        for name, value in written.items():
+            self.assertEqual(value, expected[name], name)
+
+    def test_export(self):
+        for kind in ("fits", "csv", "ds9"):
+            with self.subTest(kind):
+                disk = self.mount(12)
+                path = disk / f"x.{kind}"
+                self.assertFull(bliss("export", self.done / "catalog.h5", "--threshold", 0, "--format", kind, "-o", path), path)
+                self.assertEqual(list(disk.iterdir()), [])
+
+    def test_evaluate(self):
+        disk = self.mount(16)
+        self.fill(disk)
+        truths = sorted(self.survey.glob("truth-*.fits"))
+        self.assertFull(bliss("evaluate", self.done / "catalog.h5", "--truth", *truths, "--json", disk / "x.json"), "x.json")
+        self.assertEqual([p.name for p in disk.iterdir()], ["filler"])
+
+    def test_render(self):
+        """Two FITS images take 620 kB, the picture some 30 to 60: each of the three is the one that does not fit."""
+        for kilobytes, name in ((200, "model.fits"), (450, "residual.fits"), (628, "residual.png")):
+            with self.subTest(name):
+                disk = self.mount(kilobytes)
+                self.assertFull(bliss("render", self.done / "catalog.h5", "--config", self.config, "--field", "0-0-0", "-o",
+                                      disk / "out"), name)
+                self.assertNoLeftovers(disk)
+                self.assertNotIn(name, [p.name for p in (disk / "out").iterdir()])
+
+    def test_render_never_leaves_half_a_picture(self):
+        disk = self.mount(632)
+        run = bliss("render", self.done / "catalog.h5", "--config", self.config, "--field", "0-0-0", "-o", disk / "out")
+        picture = disk / "out/residual.png"
+        if run.code == 0 or picture.exists():
+            read_png(picture)
+        self.assertEqual(fits.getdata(disk / "out/model.fits").shape, fits.getdata(disk / "out/residual.fits").shape)
+
+
+class Train(DiskFull):
+    def train(self, disk, ranks=0):
+        config = self.shared / "train.toml"
+        config.write_text(CONFIG)
+        return bliss("train", config, "-o", disk / "out", ranks=ranks)
+
+    def test_train(self):
+        """Room for the configuration; for the model too; for a checkpoint but not for the next beside it."""
+        for kilobytes, name in ((8, "model.safetensors"), (1000, "checkpoint.safetensors"), (4500, "checkpoint.safetensors")):
+            for ranks in (0, 2):
+                with self.subTest(kilobytes=kilobytes, ranks=ranks):
+                    disk = self.mount(kilobytes)
+                    self.assertFull(self.train(disk, ranks), name, NO_SPACE)
+                    self.assertNoLeftovers(disk)
+                    for path in disk.rglob("*.safetensors"):
+                        self.assertGreater(len(read_safetensors(path)[1]), 0, "what has its final name is whole")
+
+    def test_goes_on_when_there_is_space_again(self):
+        disk = self.mount(4500)
+        self.assertFull(self.train(disk), "checkpoint.safetensors")
+        self.assertEqual(read_safetensors(disk / "out/checkpoint.safetensors")[0]["step"], "1")
+        self.resize(disk, 20000)
+        self.assertIn("resuming at step 1", self.assertDone(self.train(disk)).err)
+        self.assertEqual(read_safetensors(disk / "out/checkpoint.safetensors")[0]["step"], str(STEPS))
+
+    def test_full_from_the_start(self):
+        disk = self.mount(16)
+        self.fill(disk)
+        self.assertFull(self.train(disk), "config.toml")
+        self.assertNoLeftovers(disk)
+
+
+if __name__ == "__main__":
+    unittest.main()
