@@ -81,8 +81,8 @@ def main():
     parser.add_argument("catalog", metavar="CATALOG.h5")
     parser.add_argument("frame", metavar="FRAME.fits[.bz2]")
     parser.add_argument("output", metavar="OUT.png")
-    parser.add_argument("--model", metavar="FITS", help="model image of the same frame, in its units")
-    parser.add_argument("--residual", metavar="FITS", help="image minus model, in the frame's units")
+    parser.add_argument("--model", metavar="FITS", help="model.fits of `bliss-mpi render`: electrons, or any image in the frame's units")
+    parser.add_argument("--residual", metavar="FITS", help="residual.fits of `bliss-mpi render`: sigmas, or image minus model in the frame's units")
     parser.add_argument("--centre", type=float, nargs=2, metavar=("X", "Y"), help="px (default: the frame's centre)")
     parser.add_argument("--size", type=int, default=400, help="of the cutout, px (default 400)")
     parser.add_argument("--least-probability", type=float, default=0.1, help="sources below are not drawn")
@@ -108,13 +108,15 @@ def main():
                                 layout="constrained")
     sky, sigma = np.nanmedian(image[window]), noise(image[window])
     for axis, (path, title, is_residual) in zip(axes[0], panels):
-        data = image if path == options.frame else read_image(path)[0]
+        data, unit = (image, header) if path == options.frame else read_image(path)
         if data.shape != image.shape:
             sys.exit(f"plot_field: {path} is {data.shape}, the frame {image.shape}; give images of the same frame")
         cut = data[window]
         # A model may or may not hold the sky: each image's own median is its zero.
         zero = 0.0 if is_residual else (sky if path == options.frame else np.nanmedian(cut))
-        show(axis, (cut - zero) / sigma, extent, title, is_residual)
+        # `bliss-mpi render` writes models in electrons and residuals in sigmas.
+        scale = {"electron": sigma * unit.get("EPERNMGY", 1.0), "sigma": 1.0}.get(unit.get("BUNIT"), sigma)
+        show(axis, (cut - zero) / scale, extent, title, is_residual)
     mark(axes[0][0], sources)
     axes[0][0].set_ylabel("row, px")
     figure.savefig(options.output, dpi=130)

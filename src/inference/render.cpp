@@ -94,11 +94,13 @@ void write_render(const std::filesystem::path& folder, const survey::Frame& fram
     std::filesystem::create_directories(folder, status);
     if (status) throw IoError(fmt::format("{}: cannot be created ({})", folder.string(), status.message()));
     const std::string cards = frame.wcs ? frame.wcs->header_cards() : std::string{};
+    const double electrons_per_nmgy = frame.electrons_per_nmgy[frame.electrons_per_nmgy.size() / 2];
     const Image<float> residual = residual_sigma(frame, model);
     const auto write = [&](const char* name, const Image<float>& image, const char* unit, const char* about) {
         auto file = fits::FitsFile::create(folder / name);
         file.write_image(image, {}, cards);
         file.write_key("BUNIT", std::string(unit), about);
+        file.write_key("EPERNMGY", electrons_per_nmgy, "[electron/nmgy] calibration at the middle column");
         file.commit();
     };
     write("model.fits", model, "electron", "expected photo-electrons of the sources");

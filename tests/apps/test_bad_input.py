@@ -22,6 +22,7 @@ class Survey(Case):
 
     def check_refused(self, code, arguments, *words, ranks=(0, 2)):
         for count in ranks:
+            shutil.rmtree(self.out, ignore_errors=True)
             with self.subTest(arguments=list(map(str, arguments)), ranks=count):
                 self.assertFails(bliss(*arguments, ranks=count), code, *words)
                 self.assertFalse(self.out.exists(), "nothing should be written")
@@ -129,6 +130,8 @@ class Model(Survey):
         self.check("not a bliss model")
         self.write(b"SIMPLE  =                    T" * 100)
         self.check("not a tensor file")
+
+    def test_whose_metadata_are_no_texts(self):
         header = b'{"__metadata__":{"format":1}}'
         self.write(struct.pack("<Q", len(header)) + header)
         self.check()
