@@ -9,22 +9,22 @@ Command add_catalog(CLI::App& app) {
     struct Options {
         std::string config;
         std::string output;
-        double threshold = 0;
-        double floor = 0;
+        std::string threshold, floor;
         std::vector<std::string> fields;
     };
     auto options = std::make_shared<Options>();
     CLI::App* parser = app.add_subcommand("catalog", "images -> catalog.h5");
     parser->add_option("config", options->config, "catalogue configuration (TOML)")->required();
     parser->add_option("-o,--output", options->output, "folder of catalog.h5 and run-report.json")->default_val("out/catalog");
-    auto* threshold = parser->add_option("--threshold", options->threshold, "p_source from which a source is in the mode catalogue");
-    auto* floor = parser->add_option("--floor", options->floor, "p_source down to which candidates are written");
+    parser->add_option("--threshold", options->threshold, "p_source from which a source is in the mode catalogue");
+    parser->add_option("--floor", options->floor, "p_source down to which candidates are written");
     parser->add_option("--field", options->fields, "only these fields (RUN-CAMCOL-FIELD)");
     parser->footer("Ranks share the fields: srun bliss-mpi catalog CONFIG, or mpirun -n 4 bliss-mpi catalog CONFIG.");
-    return {parser, [options, threshold, floor](const Common& common, const comm::Communicator& comm) {
-                auto config = read_config<inference::CatalogConfig>(options->config, common);
-                if (threshold->count() > 0) config.threshold = options->threshold;
-                if (floor->count() > 0) config.floor = options->floor;
+    return {parser, [options](const Common& common, const comm::Communicator& comm) {
+                Common with_options = common;
+                if (!options->threshold.empty()) with_options.assignments.push_back("threshold=" + options->threshold);
+                if (!options->floor.empty()) with_options.assignments.push_back("floor=" + options->floor);
+                auto config = read_config<inference::CatalogConfig>(options->config, with_options);
                 if (!options->fields.empty()) config.survey.fields = options->fields;
                 const auto compute = start_compute(common, comm);
                 const auto folder = std::filesystem::absolute(options->config).parent_path();

@@ -1,4 +1,5 @@
 #include "bliss/catalog/reader.hpp"
+#include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/core/ids.hpp"
 #include "bliss/evaluation/metrics.hpp"
@@ -8,8 +9,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
-#include <fstream>
 
 namespace bliss::apps {
 namespace {
@@ -49,12 +48,7 @@ int run(const Options& options) {
         fmt::print("{}\n", evaluation::to_json(result));
         return k_exit_done;
     }
-    if (!options.json.empty()) {
-        std::ofstream file{options.json};
-        file << evaluation::to_json(result) << '\n';
-        file.flush();
-        if (!file) throw IoError(fmt::format("{}: cannot be written; check permissions and free space", options.json));
-    }
+    if (!options.json.empty()) write_file(options.json, evaluation::to_json(result) + '\n');
     fmt::print("{}", evaluation::to_text(result));
     return k_exit_done;
 }

@@ -1,36 +1,18 @@
 #include "bliss/catalog/export.hpp"
 
+#include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
 
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <system_error>
 #include <utility>
 
 namespace bliss::catalog {
 
 namespace {
-
-/// Writes a text file under a partial name and renames it. @throws IoError
-void write_text(const std::filesystem::path& path, const std::string& text) {
-    std::filesystem::path partial = path;
-    partial += ".partial";
-    errno = 0;
-    std::ofstream out{partial, std::ios::binary | std::ios::trunc};
-    out << text;
-    out.close();
-    std::error_code failure;
-    if (out) std::filesystem::rename(partial, path, failure);
-    if (out && !failure) return;
-    const std::string reason = failure ? failure.message() : std::generic_category().message(errno);
-    std::filesystem::remove(partial, failure);
-    throw IoError(path.string() + ": cannot write: " + reason);
-}
 
 template <class T>
 T value_at(const std::byte* row, std::size_t offset) {
@@ -89,7 +71,7 @@ void export_csv(const Catalog& catalog, const std::filesystem::path& path, const
         }
         text += '\n';
     }
-    write_text(path, text);
+    write_file(path, text);
 }
 
 void export_ds9(const Catalog& catalog, const std::filesystem::path& path, const ExportOptions& options) {
@@ -106,7 +88,7 @@ void export_ds9(const Catalog& catalog, const std::filesystem::path& path, const
             text += fmt::format("circle({:.3f},{:.3f},{})", source.x_px + 1, source.y_px + 1, options.ds9_radius_px);
         text += fmt::format(" # color={} text={{{:.2f}}}\n", color, double{source.mag});
     }
-    write_text(path, text);
+    write_file(path, text);
 }
 
 }  // namespace bliss::catalog

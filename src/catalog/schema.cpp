@@ -35,7 +35,7 @@ constexpr Member k_source_members[] = {
     BLISS_MEMBER(SourceRow, mag_err, Type::f64, 1, "mag", "posterior standard deviation of mag"),
     BLISS_MEMBER(SourceRow, flags, Type::u32, 1, "",
                  "bits: 1 pixels not valid within 3 px, 2 within 24 px of the frame's edge, 4 joined over tiles, 8 not "
-                 "alone in its tile"),
+                 "alone in its tile, 16 in the mode catalogue (p_source at least the threshold)"),
 };
 
 constexpr Member k_field_members[] = {

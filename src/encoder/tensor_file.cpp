@@ -1,17 +1,13 @@
 #include "bliss/encoder/tensor_file.hpp"
 
+#include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <fstream>
-#include <system_error>
 
 namespace bliss::encoder {
 namespace {
@@ -42,52 +38,6 @@ torch::ScalarType type_of(const std::string& name, const std::filesystem::path& 
     bad(path, fmt::format("holds a tensor of type {}, which this program does not use", name));
 }
 
-/// A file being written under a temporary name; removed unless committed.
-class PartialFile {
-public:
-    explicit PartialFile(const std::filesystem::path& path)
-        : final_{path}, partial_{path.string() + ".partial"}, descriptor_{::open(partial_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644)} {
-        if (descriptor_ < 0) fail("cannot be created");
-    }
-    ~PartialFile() {
-        if (descriptor_ >= 0) ::close(descriptor_);
-        if (!committed_) ::unlink(partial_.c_str());
-    }
-    PartialFile(const PartialFile&) = delete;
-    PartialFile& operator=(const PartialFile&) = delete;
-
-    void write(const void* bytes, std::size_t count) {
-        const char* at = static_cast<const char*>(bytes);
-        while (count > 0) {
-            const ssize_t written = ::write(descriptor_, at, count);
-            if (written < 0 && errno == EINTR) continue;
-            if (written <= 0) fail("cannot be written");
-            at += written;
-            count -= static_cast<std::size_t>(written);
-        }
-    }
-
-    void commit() {
-        if (::fsync(descriptor_) != 0) fail("cannot be synced to disk");
-        const int closed = ::close(descriptor_);
-        descriptor_ = -1;
-        if (closed != 0) fail("cannot be closed");
-        if (::rename(partial_.c_str(), final_.c_str()) != 0) fail("cannot be renamed to its final name");
-        committed_ = true;
-    }
-
-private:
-    [[noreturn]] void fail(std::string_view what) const {
-        throw IoError(fmt::format("{}: {} ({}); check the path, permissions and free space", partial_.string(), what,
-                                  std::generic_category().message(errno)));
-    }
-
-    std::filesystem::path final_;
-    std::filesystem::path partial_;
-    int descriptor_;
-    bool committed_ = false;
-};
-
 }  // namespace
 
 void write_tensor_file(const std::filesystem::path& path, const TensorFile& content) {
@@ -102,7 +52,7 @@ void write_tensor_file(const std::filesystem::path& path, const TensorFile& cont
     std::string text = header.dump();
     text.append((8 - text.size() % 8) % 8, ' ');
     const std::uint64_t length = text.size();
-    PartialFile file{path};
+    AtomicFile file{path};
     file.write(&length, sizeof length);
     file.write(text.data(), text.size());
     for (const auto& [name, tensor] : content.tensors) {
@@ -126,11 +76,11 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
 
     TensorFile content;
     for (const auto& [name, entry] : header.items()) {
-        if (name == "__metadata__") {
-            content.metadata = entry.get<std::map<std::string, std::string>>();
-            continue;
-        }
         try {
+            if (name == "__metadata__") {
+                content.metadata = entry.get<std::map<std::string, std::string>>();
+                continue;
+            }
             const auto shape = entry.at("shape").get<std::vector<std::int64_t>>();
             const auto offsets = entry.at("data_offsets").get<std::array<std::uint64_t, 2>>();
             at::Tensor tensor = torch::empty(shape, type_of(entry.at("dtype").get<std::string>(), path));
@@ -140,7 +90,7 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
             if (!file) bad(path, fmt::format("truncated in tensor '{}'", name));
             content.tensors.emplace(name, std::move(tensor));
         } catch (const nlohmann::json::exception&) {
-            bad(path, fmt::format("tensor '{}' has an entry of another form", name));
+            bad(path, fmt::format("its header's entry '{}' is of another form; is it damaged?", name));
         }
     }
     return content;

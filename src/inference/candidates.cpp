@@ -84,7 +84,9 @@ Detections list_candidates(const encoder::TilePosterior& posterior, double rate_
     const at::Tensor mode = torch::argmax(p, 0).contiguous();
 
     Detections out;
-    out.expected_sources = (p_retargeted * counts).sum(torch::kDouble).item<double>();
+    // Summed here, one after the other: a parallel sum depends on the number of threads.
+    const at::Tensor per_tile = (p_retargeted * counts).sum(0).contiguous();
+    for (std::int64_t k = 0; k < per_tile.numel(); ++k) out.expected_sources += per_tile.data_ptr<float>()[k];
     const auto prob = exceed.accessor<float, 3>();
     const auto mode_at = mode.accessor<std::int64_t, 2>();
     const auto at = [](const at::Tensor& t) { return t[0].contiguous(); };

@@ -8,6 +8,8 @@
 #include "bliss/tile/features.hpp"
 #include "bliss/tile/grid.hpp"
 
+#include "one_thread.hpp"
+
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <torch/torch.h>
@@ -24,7 +26,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// Sources classified at once: their activations stay in the cache.
-constexpr std::size_t k_sources_per_batch = 128;
+constexpr std::size_t k_sources_per_batch = 64;
 /// A pixel this close to a source matters to its photometry.
 constexpr std::int64_t k_mask_reach_px = 3;
 
@@ -136,10 +138,11 @@ catalog::SourceRow to_row(const survey::Frame& frame, const Candidate& c, double
 /// P(star) of each candidate, from windows of the frame's features.
 std::vector<double> classify(encoder::ClassificationEncoder& network, const survey::Frame& frame, const FrameInput& input,
                              const std::vector<Candidate>& candidates) {
-    const torch::NoGradGuard no_grad;
     const at::Tensor profile = torch::tensor(encoder::psf_profile(frame.psf)).unsqueeze(0);
-    std::vector<double> p_star;
-    for (std::size_t first = 0; first < candidates.size(); first += k_sources_per_batch) {
+    std::vector<double> p_star(candidates.size());
+    const auto batches = static_cast<std::int64_t>((candidates.size() + k_sources_per_batch - 1) / k_sources_per_batch);
+    for_each_on_one_thread(batches, [&](std::int64_t batch) {
+        const std::size_t first = static_cast<std::size_t>(batch) * k_sources_per_batch;
         const std::size_t last = std::min(candidates.size(), first + k_sources_per_batch);
         const auto n = static_cast<std::int64_t>(last - first);
         std::vector<std::int64_t> image(last - first, 0), row, col;
@@ -159,8 +162,8 @@ std::vector<double> classify(encoder::ClassificationEncoder& network, const surv
         windows.psf_profiles = profile;
         windows.psf_index = torch::zeros({n}, torch::kLong);
         const at::Tensor p = torch::sigmoid(network->forward(windows)).contiguous();
-        p_star.insert(p_star.end(), p.data_ptr<float>(), p.data_ptr<float>() + n);
-    }
+        std::copy_n(p.data_ptr<float>(), n, p_star.begin() + static_cast<std::ptrdiff_t>(first));
+    });
     return p_star;
 }
 

@@ -3,6 +3,8 @@
 #include "bliss/tile/features.hpp"
 #include "bliss/tile/grid.hpp"
 
+#include "one_thread.hpp"
+
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -42,12 +44,14 @@ FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& con
 at::Tensor detect_dense(encoder::DetectionEncoder& network, const FrameInput& input) {
     const torch::NoGradGuard no_grad;
     const std::int64_t rows = (input.features.size(2) - 2 * tile::k_padding_px) / tile::k_tile_px;
-    std::vector<at::Tensor> strips;
-    for (std::int64_t row = 0; row < rows; row += k_strip_tile_rows) {
+    const std::int64_t count = (rows + k_strip_tile_rows - 1) / k_strip_tile_rows;
+    std::vector<at::Tensor> strips(static_cast<std::size_t>(count));
+    for_each_on_one_thread(count, [&](std::int64_t k) {
+        const std::int64_t row = k * k_strip_tile_rows;
         const std::int64_t end = std::min(rows, row + k_strip_tile_rows);
         const at::Tensor strip = input.features.slice(2, row * tile::k_tile_px, end * tile::k_tile_px + 2 * tile::k_padding_px);
-        strips.push_back(network->forward(strip, input.conditions));
-    }
+        strips[static_cast<std::size_t>(k)] = network->forward(strip, input.conditions);
+    });
     return torch::cat(strips, 2);
 }
 

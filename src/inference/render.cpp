@@ -1,5 +1,6 @@
 #include "bliss/inference/render.hpp"
 
+#include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/fits/file.hpp"
 #include "bliss/simulator/gaussians.hpp"
@@ -56,9 +57,12 @@ void write_picture(const std::filesystem::path& path, const survey::Frame& frame
     draw_panel(picture, width, 0, data, sky);
     draw_panel(picture, width, panel + k_gap_px, model, sky);
     draw_panel(picture, width, 2 * (panel + k_gap_px), residual, sigmas);
-    if (stbi_write_png(path.c_str(), static_cast<int>(width), static_cast<int>(height), 1, picture.data(), static_cast<int>(width)) == 0) {
-        throw IoError(fmt::format("{}: cannot be written; check permissions and free space", path.string()));
-    }
+    std::string png;
+    const auto append = [](void* to, void* bytes, int count) {
+        static_cast<std::string*>(to)->append(static_cast<const char*>(bytes), static_cast<std::size_t>(count));
+    };
+    stbi_write_png_to_func(append, &png, static_cast<int>(width), static_cast<int>(height), 1, picture.data(), static_cast<int>(width));
+    write_file(path, png);
 }
 
 }  // namespace

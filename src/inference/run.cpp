@@ -2,6 +2,7 @@
 
 #include "bliss/catalog/writer.hpp"
 #include "bliss/comm/agree.hpp"
+#include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/core/hash.hpp"
 #include "bliss/core/version.hpp"
@@ -102,10 +103,7 @@ void write_report(const fs::path& path, const comm::Communicator& comm, const Ra
             report["per_rank"].push_back(nlohmann::json::parse(std::string(all.data() + at, length)));
             at += length;
         }
-        std::ofstream file{path};
-        file << report.dump(2) << '\n';
-        file.flush();
-        if (!file) throw IoError(fmt::format("{}: cannot be written; check permissions and free space", path.string()));
+        write_file(path, report.dump(2) + '\n');
     });
 }
 

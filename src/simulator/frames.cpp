@@ -1,6 +1,7 @@
 #include "bliss/simulator/frames.hpp"
 
 #include "bliss/comm/agree.hpp"
+#include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/core/units.hpp"
 #include "bliss/fits/file.hpp"
@@ -11,7 +12,6 @@
 #include <spdlog/spdlog.h>
 
 #include <cmath>
-#include <fstream>
 
 namespace bliss::simulator {
 namespace {
@@ -23,13 +23,6 @@ constexpr std::uint32_t k_frames_step = 0xFFFFFFFE;
 
 std::string file_name(std::string_view kind, std::int64_t index, std::string_view extension) {
     return fmt::format("{}-{:04}.{}", kind, index, extension);
-}
-
-void write_text(const fs::path& path, const std::string& text) {
-    std::ofstream file{path};
-    file << text;
-    file.flush();
-    if (!file) throw IoError(fmt::format("{}: cannot be written; check permissions and free space", path.string()));
 }
 
 void write_truth(const fs::path& path, const FramesConfig& config, const ImageTruth& truth) {
@@ -108,7 +101,7 @@ void write_frame(const FramesConfig& config, const fs::path& folder, std::int64_
     mask_file.write_image(mask);
     mask_file.commit();
     write_truth(folder / file_name("truth", index, "fits"), config, truth[0]);
-    write_text(folder / file_name("frame", index, "toml"), to_toml(reader_config(config, truth[0].conditions, index)));
+    write_file(folder / file_name("frame", index, "toml"), to_toml(reader_config(config, truth[0].conditions, index)));
 }
 
 /// A configuration of `bliss-mpi catalog` for these frames; the model is named with `--set model=...`.
@@ -137,8 +130,8 @@ void write_frames(const FramesConfig& config, const fs::path& folder, const comm
         std::error_code status;
         fs::create_directories(folder, status);
         if (status) throw IoError(fmt::format("{}: cannot be created ({})", folder.string(), status.message()));
-        write_text(folder / "simulate.toml", to_toml(config));
-        write_text(folder / "catalog.toml", catalog_config(config));
+        write_file(folder / "simulate.toml", to_toml(config));
+        write_file(folder / "catalog.toml", catalog_config(config));
     });
     comm::agree_on(comm, [&] {
         for (std::int64_t i = comm.rank(); i < config.frames; i += comm.size()) {

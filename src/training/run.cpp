@@ -1,6 +1,7 @@
 #include "bliss/training/run.hpp"
 
 #include "bliss/comm/agree.hpp"
+#include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/training/trainer.hpp"
 
@@ -38,14 +39,10 @@ void append_line(const fs::path& path, const nlohmann::json& line) {
     if (!file) throw IoError(fmt::format("{}: cannot be written; check permissions and free space", path.string()));
 }
 
-void prepare_folder(const fs::path& folder, const TrainingConfig& config) {
+void create_folder(const fs::path& folder) {
     std::error_code status;
     fs::create_directories(folder, status);
-    if (status) throw IoError(fmt::format("{}: cannot be created ({})", folder.string(), status.message()));
-    std::ofstream file{folder / "config.toml"};
-    file << to_toml(config);
-    file.flush();
-    if (!file) throw IoError(fmt::format("{}: cannot be written", (folder / "config.toml").string()));
+    if (status) throw IoError(fmt::format("{}: cannot be created ({}); name another with --output", folder.string(), status.message()));
 }
 
 /// Mean of the steps since the last line, and the speed.
@@ -112,13 +109,14 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
         return;
     }
     comm::agree_on(comm, [&] {
-        if (root) prepare_folder(options.output, config);
+        if (root) create_folder(options.output);
     });
     std::int64_t resume = root && !options.fresh && fs::exists(checkpoint) ? 1 : 0;
     comm.broadcast(resume);
     comm::agree_on(comm, [&] {
         if (resume) trainer.load_checkpoint(checkpoint);
         else if (root) fs::remove(metrics);
+        if (root) write_file(options.output / "config.toml", to_toml(config));
     });
     if (resume) spdlog::info("resuming at step {} from {}", trainer.steps_done(), checkpoint.string());
 
