@@ -191,12 +191,17 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
     auto start = Clock::now();
     Result result;
     result.field = describe_field(frame);
-    const FrameInput input = prepare(frame, model_.config);
+    // Elementwise functions round differently where a thread's share ends, so they too run on one thread.
+    FrameInput input;
+    for_each_on_one_thread(1, [&](std::int64_t) { input = prepare(frame, model_.config); });
     result.timing.prepare_s = lap(start);
     const at::Tensor raw = detect_dense(model_.detection, input);
     result.timing.detect_s = lap(start);
     const double rate_ratio = config_.sources_per_tile > 0 ? config_.sources_per_tile / model_.card.sources_per_tile : 1;
-    const Detections detections = find_sources(model_.detection->posterior(raw, input.ln_noise), rate_ratio, config_.floor);
+    Detections detections;
+    for_each_on_one_thread(1, [&](std::int64_t) {
+        detections = find_sources(model_.detection->posterior(raw, input.ln_noise), rate_ratio, config_.floor);
+    });
     const std::vector<Candidate>& candidates = detections.candidates;
     result.timing.candidates_s = lap(start);
     const std::vector<double> p_star = classify(model_.classification, frame, input, candidates);

@@ -3,15 +3,18 @@
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
 
+#include <algorithm>
+
 namespace bliss::inference {
 
 /// Calls `work(k)` for k = 0 ... count - 1, shared over the threads, each call wholly on one of them and without gradients.
 /// A network's sums are cut differently for different numbers of threads; on one thread a call gives the same bits anywhere.
 template <class Work>
 void for_each_on_one_thread(std::int64_t count, const Work& work) {
-    at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
+    // A range of one is run outside any parallel region, where the network would use all threads: it is made a range of two.
+    at::parallel_for(0, std::max<std::int64_t>(2, count), 1, [&](std::int64_t begin, std::int64_t end) {
         const torch::NoGradGuard no_grad;
-        for (std::int64_t k = begin; k < end; ++k) work(k);
+        for (std::int64_t k = begin; k < std::min(end, count); ++k) work(k);
     });
 }
 
