@@ -12,7 +12,6 @@ using Space = Kokkos::DefaultExecutionSpace;
 using Images = Kokkos::View<float***, Kokkos::LayoutRight, Space, Kokkos::MemoryTraits<Kokkos::Unmanaged>>;
 template <class T>
 using List = Kokkos::View<const T*, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>>;
-using Team = Kokkos::TeamPolicy<Space>::member_type;
 
 /// Rows of one unit of work: small enough that a strip of a wide frame stays in the second-level cache.
 constexpr int k_strip_rows = 16;
