@@ -1,6 +1,7 @@
 # Every package the project links; nothing is downloaded here (tools/bootstrap.sh does that).
 find_package(PkgConfig REQUIRED)
-find_package(Threads REQUIRED)
+find_package(BZip2 REQUIRED)
+find_package(ZLIB REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(MPI REQUIRED COMPONENTS C CXX)
 set(HDF5_PREFER_PARALLEL ON)

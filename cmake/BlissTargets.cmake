@@ -33,9 +33,7 @@ function(bliss_test module name)
   add_executable(${target} "${PROJECT_SOURCE_DIR}/tests/${module}/test_${name}.cpp")
   target_compile_definitions(${target} PRIVATE
     BLISS_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
-    BLISS_SOURCE_ROOT="${PROJECT_SOURCE_DIR}"
-    BLISS_BINARY="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/bliss-mpi"
-    BLISS_MPIRUN="${MPIEXEC_EXECUTABLE} --allow-run-as-root --oversubscribe")
+    BLISS_SOURCE_ROOT="${PROJECT_SOURCE_DIR}")
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
   if(arg_RANKS)
     target_link_libraries(${target} PRIVATE ${arg_LIBRARIES} bliss_test_mpi_main)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what bliss-mpi is built from: Debian packages, and LibTorch, Kokkos and Python tools into one prefix.
-# Idempotent: what is there at the pinned version is kept. Every download is pinned by version and SHA256.
+# Idempotent: what is there at the pinned version is kept. What comes from PyPI is pinned by version and SHA256.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -14,7 +14,7 @@ usage: tools/bootstrap.sh [--prefix DIR] [--no-system] [--oracles]
   --prefix DIR   where LibTorch, Kokkos and the Python tools go (default: .deps, or $BLISS_DEPS)
   --no-system    install no Debian package (a site that brings its own; they are only checked)
   --oracles      also GalSim, needed only to remake the golden data of the tests
-What a site offers through CMAKE_PREFIX_PATH (Torch, Kokkos >= 3.4, Catch2 >= 3) is used and not installed again.
+What a site offers through CMAKE_PREFIX_PATH (Torch >= 2.6, Kokkos >= 3.4, Catch2 >= 3) is used and not installed again.
 TEXT
 }
 
@@ -123,7 +123,10 @@ kokkos_sha256=6339daced1e81a2748f381847d8717cd77d824407da3c263b9491b5630c642b0
 python=$prefix/venv/bin/python
 
 install_python_tools() {
-    [ -x "$python" ] || python3 -m venv "$prefix/venv"
+    if ! "$python" -m pip --version >/dev/null 2>&1; then # none yet, or one that was interrupted
+        rm -rf "$prefix/venv"
+        python3 -m venv "$prefix/venv"
+    fi
     local -a files=("$root/tools/requirements/fetch.txt" "$root/tools/requirements/python.txt")
     [ $with_oracles = 1 ] && files+=("$root/tools/requirements/oracles.txt")
     local stamp=$prefix/venv/.stamp want
@@ -154,6 +157,7 @@ install_torch() {
     site_has TorchConfig.cmake && { say "LibTorch: the site's own"; return; }
     local target=$prefix/libtorch stamp="$torch_version $cudart_version $cupti_version"
     [ "$(cat "$target/.stamp" 2>/dev/null)" = "$stamp" ] && return
+    [ "$(uname -m)" = x86_64 ] || die "the pinned LibTorch is for x86-64, this machine is $(uname -m); provide Torch through CMAKE_PREFIX_PATH"
     say "installing LibTorch $torch_version (530 MB download)"
     rm -rf "$target" && mkdir -p "$target"
     unpack_wheel "torch==$torch_version" "$torch_sha256" "$target" 'torch/lib/*' 'torch/include/*' 'torch/share/*'
@@ -182,7 +186,6 @@ install_kokkos() {
     echo "$kokkos_sdist" >"$prefix/kokkos/.stamp"
 }
 
-[ "$(uname -m)" = x86_64 ] || die "the pinned LibTorch is for x86-64, this machine is $(uname -m); provide Torch and Kokkos through CMAKE_PREFIX_PATH"
 if [ $with_system = 1 ]; then
     command -v apt-get >/dev/null || die "this system has no apt-get; install the needed packages with your site's modules and use --no-system"
     install_system_packages
@@ -195,3 +198,4 @@ install_python_tools
 install_torch
 install_kokkos
 say "ready: $prefix"
+[ "$prefix" = "${BLISS_DEPS:-$root/.deps}" ] || say "before building: export BLISS_DEPS=$prefix"

@@ -15,7 +15,8 @@ say "installing what is needed (tools/bootstrap.sh)"
 tools/bootstrap.sh
 say "building"
 tools/build.sh bliss-mpi
-bliss=build/release/bin/bliss-mpi
+preset=${BLISS_PRESET:-release}
+bliss=build/${preset/#ci/release}/bin/bliss-mpi
 
 say "cataloguing run 94, camcol 1, field 12, band r"
 "$bliss" catalog "$config" --output "$out"

@@ -6,4 +6,5 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 tools/bootstrap.sh
 tools/build.sh
-ctest --test-dir build/release --output-on-failure "$@"
+preset=${BLISS_PRESET:-release}
+ctest --test-dir "build/${preset/#ci/release}" --output-on-failure "$@"

@@ -49,25 +49,25 @@ void bench_simulator(const training::TrainingConfig& config, double rate, int ru
 }
 
 void bench_training(training::TrainingConfig config, int runs) {
-    for (const auto precision : {training::Precision::float32, training::Precision::automatic}) {
+    for (const auto precision : {encoder::Precision::float32, encoder::Precision::automatic}) {
         config.precision = precision;
         training::Trainer trainer{config, comm::Communicator::self()};
-        print_rate(fmt::format("training step, simulator included, {}", precision == training::Precision::float32 ? "float32" : "auto"),
+        print_rate(fmt::format("training step, simulator included, {}", precision == encoder::Precision::float32 ? "float32" : "auto"),
                    time_runs(runs, [&] { trainer.step(); }),
                    static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side));
     }
 }
 
-void bench_frame(inference::CatalogConfig config, const std::filesystem::path& folder, int runs) {
+void bench_frame(const inference::CatalogConfig& config, const std::filesystem::path& folder, int runs) {
     const auto field = inference::list_fields(config.survey, folder).front();
     const survey::Frame frame = inference::read_field(config.survey, field);
-    for (const auto precision : {inference::Precision::float32, inference::Precision::automatic}) {
-        config.precision = precision;
-        inference::Cataloguer cataloguer{encoder::load_model(inference::resolve(folder, config.model)), config};
+    for (const auto precision : {encoder::Precision::float32, encoder::Precision::automatic}) {
+        const auto chosen = encoder::choose_precision(precision, comm::Communicator::self());
+        inference::Cataloguer cataloguer{encoder::load_model(inference::resolve(folder, config.model)), config, chosen};
         const auto seconds = time_runs(runs, [&] { (void)cataloguer.catalogue(frame); });
         const auto t = cataloguer.catalogue(frame).timing;
         fmt::print("{:<46} {:>12.3f} s  (best {:.3f}, worst {:.3f}; last: features {:.3f}, detect {:.3f}, candidates {:.3f}, classify {:.3f})\n",
-                   fmt::format("encode + mode catalogue of {}, {}", to_string(field.id), cataloguer.bfloat16() ? "bfloat16" : "float32"),
+                   fmt::format("encode + mode catalogue of {}, {}", to_string(field.id), chosen == encoder::Precision::bfloat16 ? "bfloat16" : "float32"),
                    seconds[seconds.size() / 2], seconds.front(), seconds.back(), t.prepare_s, t.detect_s, t.candidates_s, t.classify_s);
     }
 }
@@ -82,7 +82,7 @@ int main(int argc, char** argv) {
     int runs = 7;
     app.add_option("--train", train, "training configuration")->capture_default_str();
     app.add_option("--catalog", catalog, "catalogue configuration")->capture_default_str();
-    app.add_option("--runs", runs, "runs of each after one to warm up")->capture_default_str();
+    app.add_option("--runs", runs, "runs of each after one to warm up")->check(CLI::PositiveNumber)->capture_default_str();
     app.add_option("--threads", common.threads, "threads (default: all cores)");
     CLI11_PARSE(app, argc, argv);
     try {
@@ -90,11 +90,11 @@ int main(int argc, char** argv) {
         const comm::Communicator self = comm::Communicator::self();
         start_log(0, 1, Verbosity::quiet);
         const auto compute = apps::start_compute(common, self);
-        const auto config = apps::read_config<training::TrainingConfig>(train, common);
+        const auto config = apps::read_config<training::TrainingConfig>(train, common, self);
         bench_simulator(config, 0.004, runs);
         bench_simulator(config, 0, runs);
         bench_training(config, runs);
-        bench_frame(apps::read_config<inference::CatalogConfig>(catalog, common), std::filesystem::absolute(catalog).parent_path(), runs);
+        bench_frame(apps::read_config<inference::CatalogConfig>(catalog, common, self), std::filesystem::absolute(catalog).parent_path(), runs);
     } catch (const std::exception& error) {
         fmt::print(stderr, "bliss-bench: error: {}\n", error.what());
         return apps::k_exit_fatal;

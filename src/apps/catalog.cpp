@@ -16,15 +16,15 @@ Command add_catalog(CLI::App& app) {
     CLI::App* parser = app.add_subcommand("catalog", "images -> catalog.h5");
     parser->add_option("config", options->config, "catalogue configuration (TOML)")->required();
     parser->add_option("-o,--output", options->output, "folder of catalog.h5 and run-report.json")->default_val("out/catalog");
-    parser->add_option("--threshold", options->threshold, "p_source from which a source is in the mode catalogue");
-    parser->add_option("--floor", options->floor, "p_source down to which candidates are written");
-    parser->add_option("--field", options->fields, "only these fields (RUN-CAMCOL-FIELD)");
+    parser->add_option("--threshold", options->threshold, "p_source from which a source is in the mode catalogue (default: the configuration's)");
+    parser->add_option("--floor", options->floor, "p_source down to which candidates are written (default: the configuration's)");
+    parser->add_option("--field", options->fields, "only these fields (RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...)");
     parser->footer("Ranks share the fields: srun bliss-mpi catalog CONFIG, or mpirun -n 4 bliss-mpi catalog CONFIG.");
     return {parser, [options](const Common& common, const comm::Communicator& comm) {
                 Common with_options = common;
                 if (!options->threshold.empty()) with_options.assignments.push_back("threshold=" + options->threshold);
                 if (!options->floor.empty()) with_options.assignments.push_back("floor=" + options->floor);
-                auto config = read_config<inference::CatalogConfig>(options->config, with_options);
+                auto config = read_config<inference::CatalogConfig>(options->config, with_options, comm);
                 if (!options->fields.empty()) config.survey.fields = options->fields;
                 const auto compute = start_compute(common, comm);
                 const auto folder = std::filesystem::absolute(options->config).parent_path();
@@ -35,7 +35,8 @@ Command add_catalog(CLI::App& app) {
                                summary.candidates, summary.fields, summary.failed);
                 }
                 return summary.failed == 0 ? k_exit_done : k_exit_some_failed;
-            }};
+            },
+            true, true};
 }
 
 }  // namespace bliss::apps

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "bliss/catalog/schema.hpp"
+#include "bliss/comm/agree.hpp"
 #include "bliss/comm/communicator.hpp"
 #include "bliss/core/config.hpp"
 #include "bliss/core/log.hpp"
@@ -23,7 +25,7 @@ enum ExitStatus : int {
 
 /// What every subcommand has.
 struct Common {
-    int threads = 0;          ///< 0: OMP_NUM_THREADS, or all cores of this rank
+    int threads = 0;          ///< 0: OMP_NUM_THREADS, or its share of the node's cores
     bool quiet = false;
     bool debug = false;
     bool dry_run = false;
@@ -35,6 +37,8 @@ using Action = std::function<int(const Common&, const comm::Communicator&)>;
 struct Command {
     CLI::App* parser = nullptr;
     Action run;
+    bool reads_config = false;   ///< takes --set
+    bool can_plan = false;       ///< takes --dry-run
 };
 
 Command add_train(CLI::App& app);
@@ -45,18 +49,23 @@ Command add_export(CLI::App& app);
 Command add_render(CLI::App& app);
 Command add_info(CLI::App& app);
 
-/// Reads a configuration file with the `--set` assignments applied. @throws ConfigError.
+/// Reads a configuration file with the `--set` assignments applied. @throws ConfigError on all ranks. @collective
 template <class Settings>
-Settings read_config(const std::string& path, const Common& common) {
-    ConfigDocument document = ConfigDocument::from_file(path);
-    for (const std::string& assignment : common.assignments) document.set(assignment);
+Settings read_config(const std::string& path, const Common& common, const comm::Communicator& comm) {
     Settings settings;
-    document.read(settings);
+    comm::agree_on(comm, [&] {
+        ConfigDocument document = ConfigDocument::from_file(path);
+        for (const std::string& assignment : common.assignments) document.set(assignment);
+        document.read(settings);
+    });
     return settings;
 }
 
-/// Starts Kokkos and LibTorch with the threads of this rank. Kept alive by the caller.
+/// Starts Kokkos and LibTorch with the threads of this rank. Kept alive by the caller. @collective
 std::shared_ptr<void> start_compute(const Common& common, const comm::Communicator& comm);
+
+/// The p_source from which a source was in the mode catalogue when the catalogue was made. @throws ConfigError.
+[[nodiscard]] double threshold_of(const catalog::Catalog& catalog);
 
 /// Versions of this program and of the libraries it runs with, one a line.
 std::string library_versions();

@@ -1,5 +1,9 @@
+#include "bliss/comm/environment.hpp"
 #include "bliss/core/version.hpp"
+#include "bliss/fits/file.hpp"
+#include "bliss/h5/reader.hpp"
 #include "bliss/simulator/runtime.hpp"
+#include "bliss/survey/wcs.hpp"
 #include "command.hpp"
 
 #include <fmt/format.h>
@@ -12,19 +16,26 @@
 namespace bliss::apps {
 namespace {
 
-/// Cores this rank may use: those of its affinity mask, shared with the other ranks of the node when nothing bound them.
+/// Cores this rank may use: those of its affinity mask, shared with the ranks of its node whose masks overlap it. @collective
 int cores_of_rank(const comm::Communicator& comm) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    const int allowed = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return std::max(1, allowed / std::max(1, comm.size()));
+    cpu_set_t mine;
+    CPU_ZERO(&mine);
+    ::sched_getaffinity(0, sizeof mine, &mine);  // a mask too small for this machine stays empty: one thread
+    int sharing = 0;
+    for (const cpu_set_t& other : comm.node().all_gather(mine)) {
+        cpu_set_t common;
+        CPU_AND(&common, &mine, &other);
+        sharing += CPU_COUNT(&common) > 0 ? 1 : 0;
+    }
+    return std::max(1, CPU_COUNT(&mine) / std::max(1, sharing));
 }
 
 }  // namespace
 
 std::shared_ptr<void> start_compute(const Common& common, const comm::Communicator& comm) {
     int threads = common.threads;
-    if (threads == 0 && std::getenv("OMP_NUM_THREADS") == nullptr) threads = cores_of_rank(comm);
+    const int cores = cores_of_rank(comm);
+    if (threads == 0 && std::getenv("OMP_NUM_THREADS") == nullptr) threads = cores;
     auto runtime = std::make_shared<simulator::Runtime>(threads);
     if (threads > 0) at::set_num_threads(threads);
     // Activations of tens of megabytes come and go with every layer: kept by the allocator, not returned to the system, they
@@ -38,7 +49,9 @@ std::shared_ptr<void> start_compute(const Common& common, const comm::Communicat
 }
 
 std::string library_versions() {
-    return fmt::format("bliss-mpi {}\nLibTorch {}\nKokkos {}\n", k_program_version, TORCH_VERSION, simulator::kokkos_version());
+    return fmt::format("bliss-mpi {}\nLibTorch {}\nKokkos {}\nMPI {}\nHDF5 {}\nCFITSIO {}\nwcslib {}\n", k_program_version, TORCH_VERSION,
+                       simulator::kokkos_version(), comm::library_version(), h5::library_version(), fits::library_version(),
+                       survey::wcslib_version());
 }
 
 }  // namespace bliss::apps

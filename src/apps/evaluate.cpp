@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 
 namespace bliss::apps {
 namespace {
@@ -18,6 +19,7 @@ struct Options {
     std::vector<std::string> truth;
     std::string json;
     std::string field;
+    std::optional<double> threshold;
     evaluation::EvaluationOptions evaluation;
     evaluation::TruthColumns columns;
 };
@@ -39,11 +41,11 @@ int run(const Options& options) {
     for (std::size_t i = 0; i < fields.size(); ++i) truths.push_back(evaluation::read_truth(options.truth[i], *fields[i], options.columns));
     std::vector<evaluation::FieldPair> pairs;
     for (std::size_t i = 0; i < fields.size(); ++i) {
-        const std::span<const catalog::SourceRow> sources{catalog.sources};
-        pairs.push_back({sources.subspan(static_cast<std::size_t>(fields[i]->first_source), static_cast<std::size_t>(fields[i]->source_count)),
-                         truths[i], fields[i]->height_px, fields[i]->width_px});
+        pairs.push_back({catalog::sources_of(catalog, *fields[i]), truths[i], fields[i]->height_px, fields[i]->width_px});
     }
-    const evaluation::Evaluation result = evaluation::evaluate(pairs, options.evaluation);
+    evaluation::EvaluationOptions choice = options.evaluation;
+    choice.min_p_source = options.threshold ? *options.threshold : threshold_of(catalog);
+    const evaluation::Evaluation result = evaluation::evaluate(pairs, choice);
     if (options.json == "-") {
         fmt::print("{}\n", evaluation::to_json(result));
         return k_exit_done;
@@ -61,14 +63,15 @@ Command add_evaluate(CLI::App& app) {
     parser->add_option("catalog", options->catalog, "catalog.h5")->required();
     parser->add_option("--truth", options->truth, "truth of each finished field: of simulate, photoObj, or any FITS table")->required();
     parser->add_option("--json", options->json, "also write the scores to this file as JSON ('-': print JSON instead of text)");
-    parser->add_option("--field", options->field, "only this field (RUN-CAMCOL-FIELD)");
+    parser->add_option("--field", options->field, "only this field (RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...)");
     auto& e = options->evaluation;
-    parser->add_option("--threshold", e.min_p_source, "p_source from which a detection counts")->capture_default_str();
+    parser->add_option("--threshold", options->threshold, "p_source from which a detection counts (default: the catalogue's threshold)")
+        ->check(CLI::Range(0.0, 1.0));
     parser->add_option("--match-limit", e.match_limit_px, "largest distance of a match in x and in y, px")->capture_default_str();
     parser->add_option("--border", e.border_px, "what lies nearer to the edge is not counted, px")->capture_default_str();
     parser->add_option("--first-mag", e.first_mag, "brightest magnitude of the table")->capture_default_str();
     parser->add_option("--last-mag", e.last_mag, "faintest magnitude of the table")->capture_default_str();
-    parser->add_option("--mag-step", e.mag_step, "width of a bin, mag")->capture_default_str();
+    parser->add_option("--mag-step", e.mag_step, "width of a bin, mag")->check(CLI::PositiveNumber)->capture_default_str();
     parser->add_option("--bright-mag", e.bright_mag, "limit of the 'brighter than' summary")->capture_default_str();
     auto& c = options->columns;
     parser->add_option("--x-column", c.x, "any table: column of x, px, 0 = centre of the first pixel");

@@ -4,20 +4,22 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 namespace bliss::apps {
 
 Command add_export(CLI::App& app) {
     struct Options {
         std::string catalog, format = "fits", output;
-        catalog::ExportOptions options;
+        std::optional<double> threshold;
     };
     auto options = std::make_shared<Options>();
-    options->options.min_p_source = 0.5;
     CLI::App* parser = app.add_subcommand("export", "catalog.h5 -> FITS table, CSV or DS9 regions");
     parser->add_option("catalog", options->catalog, "catalog.h5")->required();
     parser->add_option("--format", options->format, "fits, csv or ds9")->check(CLI::IsMember({"fits", "csv", "ds9"}))->capture_default_str();
     parser->add_option("-o,--output", options->output, "file to write (default: beside the catalogue)");
-    parser->add_option("--threshold", options->options.min_p_source, "least p_source; 0 exports all candidates")->capture_default_str();
+    parser->add_option("--threshold", options->threshold, "least p_source (default: the catalogue's threshold); 0 exports all candidates")
+        ->check(CLI::Range(0.0, 1.0));
     return {parser, [options](const Common&, const comm::Communicator& comm) {
                 if (comm.rank() != 0) return k_exit_done;
                 std::filesystem::path output = options->output;
@@ -25,9 +27,10 @@ Command add_export(CLI::App& app) {
                     output = std::filesystem::path(options->catalog).replace_extension(options->format == "ds9" ? "reg" : options->format);
                 }
                 const catalog::Catalog catalog = catalog::read_catalog(options->catalog);
-                if (options->format == "fits") catalog::export_fits(catalog, output, options->options);
-                if (options->format == "csv") catalog::export_csv(catalog, output, options->options);
-                if (options->format == "ds9") catalog::export_ds9(catalog, output, options->options);
+                const catalog::ExportOptions choice{.min_p_source = options->threshold ? *options->threshold : threshold_of(catalog)};
+                if (options->format == "fits") catalog::export_fits(catalog, output, choice);
+                if (options->format == "csv") catalog::export_csv(catalog, output, choice);
+                if (options->format == "ds9") catalog::export_ds9(catalog, output, choice);
                 fmt::print("{}\n", output.string());
                 return k_exit_done;
             }};

@@ -26,7 +26,7 @@ void print_catalog(const std::string& path) {
     fmt::print("{}: catalogue, schema {}, made by bliss-mpi {}\n", path, catalog::k_schema_version, catalog.program_version);
     fmt::print("  {} field(s), {} candidates, {} sources in the mode catalogue\n", catalog.fields.size(), catalog.sources.size(), in_mode);
     fmt::print("  model SHA256 {}\n  configuration SHA256 {}\n", catalog.model_sha256, catalog.configuration_sha256);
-    fmt::print("\n{:>16} {:>4} {:>11} {:>10} {:>9} {:>7} {:>9} {:>6}  {}\n", "field", "band", "pixels", "candidates", "expected", "FWHM", "sky",
+    fmt::print("\n{:>16} {:>4} {:>11} {:>10} {:>9} {:>7} {:>9} {:>6}  {}\n", "field", "band", "pixels", "candidates", "expected", "FWHM", "backgr.",
                "valid", "status");
     for (const auto& f : catalog.fields) {
         fmt::print("{:>16} {:>4} {:>11} {:>10} {:>9.1f} {:>4.2f} px {:>7.1f} e {:>6.3f}  {}\n", to_string(FieldId{f.run, f.camcol, f.field}), f.band,

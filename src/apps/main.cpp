@@ -12,24 +12,30 @@ namespace {
 
 using namespace bliss;
 
-/// Runs a command; an error ends all ranks with one line from the rank that found it first.
+/// Runs a command. An error that all ranks agreed on is told once, by rank 0, and all end in order; one that a rank met alone
+/// is told by that rank and ends the others, who may be waiting for it.
 int run(const apps::Command& command, const apps::Common& common) {
-    const comm::Environment environment;
     const comm::Communicator world = comm::Communicator::world();
     const auto verbosity = common.quiet ? Verbosity::quiet : common.debug ? Verbosity::debug : Verbosity::normal;
     start_log(world.rank(), world.size(), verbosity);
-    const auto fail = [&](const char* what, int status) {
-        fmt::print(stderr, "bliss-mpi: error{}: {}\n", world.size() > 1 ? fmt::format(" (rank {})", world.rank()) : "", what);
-        std::fflush(nullptr);
-        if (world.size() > 1) comm::abort_all_ranks(status);
+    const auto fail = [&](const std::exception& error, int status) {
+        const auto* const ours = dynamic_cast<const Error*>(&error);
+        const bool alone = world.size() > 1 && (ours == nullptr || ours->ranks() != world.size());
+        if (alone || world.rank() == 0) {
+            fmt::print(stderr, "bliss-mpi: error{}: {}\n", alone ? fmt::format(" (rank {})", world.rank()) : "", error.what());
+            std::fflush(nullptr);
+        }
+        if (alone) comm::abort_all_ranks(status);
         return status;
     };
     try {
-        return command.run(common, world);
+        const int status = command.run(common, world);
+        std::fflush(nullptr);  // before another rank's exit status ends this one
+        return status;
     } catch (const ConfigError& error) {
-        return fail(error.what(), apps::k_exit_usage);
+        return fail(error, apps::k_exit_usage);
     } catch (const std::exception& error) {
-        return fail(error.what(), apps::k_exit_fatal);
+        return fail(error, apps::k_exit_fatal);
     }
 }
 
@@ -45,11 +51,16 @@ int main(int argc, char** argv) {
         apps::add_export(app),  apps::add_render(app), apps::add_info(app),
     };
     for (const apps::Command& command : commands) {
-        command.parser->add_option("--threads", common.threads, "threads of this rank (default: OMP_NUM_THREADS, or its cores)");
+        command.parser->add_option("--threads", common.threads,
+                                   "threads of this rank (default: OMP_NUM_THREADS, or its share of the cores)")
+            ->check(CLI::PositiveNumber);
         command.parser->add_flag("--quiet", common.quiet, "only warnings and errors");
-        command.parser->add_flag("--debug", common.debug, "everything");
-        command.parser->add_flag("--dry-run", common.dry_run, "prepare everything, print the plan, stop");
-        command.parser->add_option("--set", common.assignments, "override a configuration value: section.key=value")
+        command.parser->add_flag("--debug", common.debug, "more messages than usual");
+        if (command.can_plan) command.parser->add_flag("--dry-run", common.dry_run, "prepare everything, print the plan, stop");
+        if (!command.reads_config) continue;
+        command.parser
+            ->add_option("--set", common.assignments,
+                         "override a configuration value: key=value or section.key=value; relative paths start from CONFIG's folder")
             ->allow_extra_args(false);
     }
     try {
@@ -58,7 +69,14 @@ int main(int argc, char** argv) {
         return app.exit(error) == 0 ? apps::k_exit_done : apps::k_exit_usage;
     }
     for (const apps::Command& command : commands) {
-        if (command.parser->parsed()) return run(command, common);
+        if (!command.parser->parsed()) continue;
+        try {
+            const comm::Environment environment;
+            return run(command, common);
+        } catch (const std::exception& error) {
+            fmt::print(stderr, "bliss-mpi: error: {}\n", error.what());
+            return apps::k_exit_fatal;
+        }
     }
     return apps::k_exit_usage;
 }

@@ -6,16 +6,18 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 namespace bliss::apps {
 namespace {
 
 struct Options {
     std::string catalog, config, field, output;
-    inference::RenderOptions render;
+    std::optional<double> threshold;
 };
 
 int run(const Options& options, const Common& common) {
-    const auto config = read_config<inference::CatalogConfig>(options.config, common);
+    const auto config = read_config<inference::CatalogConfig>(options.config, common, comm::Communicator::self());
     const catalog::Catalog catalog = catalog::read_catalog(options.catalog);
     const auto folder = std::filesystem::absolute(options.config).parent_path();
     const FieldId wanted = parse_field_id(options.field);
@@ -25,9 +27,8 @@ int run(const Options& options, const Common& common) {
             if (FieldId{row.run, row.camcol, row.field} != wanted) continue;
             if (row.status != 0) throw DataError(fmt::format("{}: field {} failed ({})", options.catalog, options.field, row.reason));
             const survey::Frame frame = inference::read_field(config.survey, source);
-            const std::span<const catalog::SourceRow> sources{catalog.sources};
-            const auto mine = sources.subspan(static_cast<std::size_t>(row.first_source), static_cast<std::size_t>(row.source_count));
-            inference::write_render(options.output, frame, inference::render_model(mine, frame, options.render));
+            const inference::RenderOptions render{.threshold = options.threshold ? *options.threshold : threshold_of(catalog)};
+            inference::write_render(options.output, frame, inference::render_model(catalog::sources_of(catalog, row), frame, render));
             fmt::print("{}: model.fits, residual.fits, residual.png\n", options.output);
             return k_exit_done;
         }
@@ -43,14 +44,16 @@ Command add_render(CLI::App& app) {
     CLI::App* parser = app.add_subcommand("render", "model and residual images of one field: FITS and a picture");
     parser->add_option("catalog", options->catalog, "catalog.h5")->required();
     parser->add_option("--config", options->config, "the configuration the catalogue was made with: it says where the image is")->required();
-    parser->add_option("--field", options->field, "RUN-CAMCOL-FIELD")->required();
+    parser->add_option("--field", options->field, "RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...")->required();
     parser->add_option("-o,--output", options->output, "folder of model.fits, residual.fits and residual.png")->default_val("out/render");
-    parser->add_option("--threshold", options->render.threshold, "least p_source drawn")->capture_default_str();
+    parser->add_option("--threshold", options->threshold, "least p_source drawn (default: the catalogue's threshold)")
+        ->check(CLI::Range(0.0, 1.0));
     return {parser, [options](const Common& common, const comm::Communicator& comm) {
                 if (comm.rank() != 0) return k_exit_done;
-                const auto compute = start_compute(common, comm);
+                const auto compute = start_compute(common, comm::Communicator::self());
                 return static_cast<ExitStatus>(run(*options, common));
-            }};
+            },
+            true, false};
 }
 
 }  // namespace bliss::apps

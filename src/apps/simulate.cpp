@@ -15,7 +15,7 @@ Command add_simulate(CLI::App& app) {
     parser->add_option("config", options->config, "simulation configuration (TOML)")->required();
     parser->add_option("-o,--output", options->output, "folder of the frames")->default_val("out/simulated");
     return {parser, [options](const Common& common, const comm::Communicator& comm) {
-                const auto config = read_config<simulator::FramesConfig>(options->config, common);
+                const auto config = read_config<simulator::FramesConfig>(options->config, common, comm);
                 const auto compute = start_compute(common, comm);
                 if (common.dry_run) {
                     spdlog::info("would write {} frames of {} x {} pixels to {}", config.frames, config.height_px, config.width_px,
@@ -25,7 +25,8 @@ Command add_simulate(CLI::App& app) {
                 simulator::write_frames(config, options->output, comm);
                 if (comm.rank() == 0) fmt::print("{}: {} frames with truth\n", options->output, config.frames);
                 return k_exit_done;
-            }};
+            },
+            true, true};
 }
 
 }  // namespace bliss::apps

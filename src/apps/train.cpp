@@ -17,13 +17,14 @@ Command add_train(CLI::App& app) {
     parser->add_flag("--fresh", options->run.fresh, "start over even where a checkpoint is there");
     parser->footer("Resumes by default. Ranks share the global batch: mpirun -n 4 bliss-mpi train CONFIG.");
     return {parser, [options](const Common& common, const comm::Communicator& comm) {
-                const auto config = read_config<training::TrainingConfig>(options->config, common);
-                training::check_training(config, comm.size());
+                const auto config = read_config<training::TrainingConfig>(options->config, common, comm);
+                comm::agree_on(comm, [&] { training::check_training(config, comm.size()); });
                 const auto compute = start_compute(common, comm);
                 options->run.dry_run = common.dry_run;
                 training::run(config, options->run, comm);
                 return k_exit_done;
-            }};
+            },
+            true, true};
 }
 
 }  // namespace bliss::apps

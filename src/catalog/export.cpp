@@ -77,7 +77,7 @@ void export_csv(const Catalog& catalog, const std::filesystem::path& path, const
 void export_ds9(const Catalog& catalog, const std::filesystem::path& path, const ExportOptions& options) {
     const bool on_sky = has_sky(catalog);
     std::string text = "# Region file format: DS9 version 4.1\nglobal width=1\n";
-    text += on_sky ? "fk5\n" : "image\n";
+    text += on_sky ? "icrs\n" : "image\n";
     for (const SourceRow& source : catalog.sources) {
         if (!(source.p_source >= options.min_p_source)) continue;
         const char* color = source.p_star >= 0.5 ? "cyan" : "magenta";

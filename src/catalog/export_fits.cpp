@@ -70,8 +70,14 @@ std::vector<fits::Column> columns(const std::vector<Row>& table, std::span<const
 
 void export_fits(const Catalog& catalog, const std::filesystem::path& path, const ExportOptions& options) {
     std::vector<SourceRow> sources;
-    for (const SourceRow& source : catalog.sources)
-        if (source.p_source >= options.min_p_source) sources.push_back(source);
+    std::vector<FieldRow> fields = catalog.fields;
+    for (FieldRow& field : fields) {
+        const std::int64_t first = std::ssize(sources);
+        for (const SourceRow& source : sources_of(catalog, field))
+            if (source.p_source >= options.min_p_source) sources.push_back(source);
+        field.first_source = first;
+        field.source_count = std::ssize(sources) - first;
+    }
 
     auto file = fits::FitsFile::create(path);
     file.write_table("CATALOG", columns(sources, source_members()));
@@ -79,7 +85,7 @@ void export_fits(const Catalog& catalog, const std::filesystem::path& path, cons
     file.write_key("SCHEMA", k_schema_version, "version of the catalogue's layout");
     file.write_key("MODELSHA", catalog.model_sha256, "SHA256 of the model");
     file.write_key("CONFSHA", catalog.configuration_sha256, "SHA256 of the configuration");
-    file.write_table("FIELDS", columns(catalog.fields, field_members()));
+    file.write_table("FIELDS", columns(fields, field_members()));
     file.commit();
 }
 

@@ -17,20 +17,22 @@ struct IndexAndCount {
 };
 
 /// Where each field's sources start in /catalog, by field index; one more element: the number of all sources.
-/// @throws DataError when the indices of all ranks are not 0 ... n - 1 once each.
+/// @throws DataError on all ranks when their indices are not 0 ... n - 1 once each. @collective
 std::vector<std::int64_t> first_sources(const comm::Communicator& comm, std::span<const LocalField> fields) {
     std::vector<IndexAndCount> mine;
     for (const LocalField& field : fields) mine.push_back({field.index, field.source_count});
     std::vector<IndexAndCount> all = comm.gather_v(mine);
     std::ranges::sort(all, {}, &IndexAndCount::index);
     std::vector<std::int64_t> first{0};
-    for (const auto& [index, count] : all) {
-        const std::int64_t expected = std::ssize(first) - 1;
-        if (index != expected)
-            throw DataError("catalogue: field index " + std::to_string(index < expected ? index : expected) +
-                            (index < expected ? " is held twice" : " is held by no rank"));
-        first.push_back(first.back() + count);
-    }
+    comm::agree_on(comm, [&] {
+        for (const auto& [index, count] : all) {
+            const std::int64_t expected = std::ssize(first) - 1;
+            if (index != expected)
+                throw DataError("catalogue: field index " + std::to_string(index < expected ? index : expected) +
+                                (index < expected ? " is held twice" : " is held by no rank"));
+            first.push_back(first.back() + count);
+        }
+    });
     return first;
 }
 

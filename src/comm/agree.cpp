@@ -42,24 +42,24 @@ Failure describe(const std::exception_ptr& failure) {
     }
 }
 
-[[noreturn]] void raise(const Failure& failure) {
+template <class Thrown>
+[[noreturn]] void raise_as(const Failure& failure, int ranks) {
+    Thrown error{failure.message};
+    error.set_ranks(ranks);
+    throw error;
+}
+
+[[noreturn]] void raise(const Failure& failure, int ranks) {
     switch (failure.kind) {
-        case Kind::config:
-            throw ConfigError(failure.message);
-        case Kind::data:
-            throw DataError(failure.message);
-        case Kind::fits:
-            throw FitsError(failure.message);
-        case Kind::h5:
-            throw H5Error(failure.message);
-        case Kind::mpi:
-            throw MpiError(failure.message);
-        case Kind::io:
-            throw IoError(failure.message);
-        case Kind::other:
-            break;
+        case Kind::config: raise_as<ConfigError>(failure, ranks);
+        case Kind::data: raise_as<DataError>(failure, ranks);
+        case Kind::fits: raise_as<FitsError>(failure, ranks);
+        case Kind::h5: raise_as<H5Error>(failure, ranks);
+        case Kind::mpi: raise_as<MpiError>(failure, ranks);
+        case Kind::io: raise_as<IoError>(failure, ranks);
+        case Kind::other: break;
     }
-    throw Error(failure.message);
+    raise_as<Error>(failure, ranks);
 }
 
 }  // namespace
@@ -77,7 +77,7 @@ void agree(const Communicator& comm, std::exception_ptr failure) {
     }
     comm.broadcast(common.kind, failing);
     comm.broadcast(common.message, failing);
-    raise(common);
+    raise(common, comm.size());
 }
 
 }  // namespace bliss::comm

@@ -35,7 +35,7 @@ void in_pieces(std::int64_t bytes, std::int64_t piece_bytes, Transfer&& transfer
         transfer(begin, static_cast<int>(std::min(piece_bytes, bytes - begin)));
 }
 
-constexpr int k_gather_tag = 0;
+constexpr int k_gather_tag = 32767;  // the greatest that every MPI has; users stay below
 
 }  // namespace
 
@@ -75,11 +75,11 @@ Communicator Communicator::split(int color, int key) const {
     return Communicator{std::move(handle)};
 }
 
-int Communicator::node_local_rank() const {
+Communicator Communicator::node() const {
     auto handle = std::make_unique<Handle>();
     check(MPI_Comm_split_type(handle_->comm, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &handle->comm),
           "MPI_Comm_split_type");
-    return Communicator{std::move(handle)}.rank();
+    return Communicator{std::move(handle)};
 }
 
 void Communicator::barrier() const { check(MPI_Barrier(handle_->comm), "MPI_Barrier"); }

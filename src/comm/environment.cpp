@@ -29,6 +29,14 @@ Environment::~Environment() {
     if (MPI_Finalized(&ended) == MPI_SUCCESS && !ended) MPI_Finalize();
 }
 
+std::string library_version() {
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+    int length = 0;
+    check(MPI_Get_library_version(text, &length), "MPI_Get_library_version");
+    const std::string all{text, static_cast<std::size_t>(length)};
+    return all.substr(0, all.find(','));
+}
+
 void abort_all_ranks(int exit_status) {
     int started = 0;
     int ended = 0;

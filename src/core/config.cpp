@@ -6,6 +6,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 #include <set>
@@ -134,7 +135,7 @@ private:
 
     void check_range(const toml::node& node, std::string_view key, double value, Range range) const {
         if (value >= range.low && value <= range.high) return;
-        const bool open_above = range.high > std::numeric_limits<double>::max();
+        const bool open_above = range.high >= std::numeric_limits<double>::max() && std::isfinite(value);
         const bool positive = range.low == std::numeric_limits<double>::min();
         if (open_above && positive) fail(node, key, fmt::format("is {}, must be positive", value));
         if (open_above) fail(node, key, fmt::format("is {}, must be at least {}", value, range.low));
@@ -154,6 +155,9 @@ private:
 
     [[nodiscard]] std::string where(const toml::node& node, const std::string& key) const {
         if (const auto found = assigned_.find(key); found != assigned_.end()) return found->second;
+        for (const auto& [assigned, source] : assigned_) {
+            if (assigned.starts_with(key + ".")) return source;  // a table that --set made
+        }
         const auto& begin = node.source().begin;
         if (node.source().path) return fmt::format("{}:{}:{}", *node.source().path, begin.line, begin.column);
         return fmt::format("{}:{}:{}", source_, begin.line, begin.column);
@@ -213,6 +217,10 @@ private:
     static std::string quoted(std::string_view text) {
         std::string out = "\"";
         for (const char c : text) {
+            if (static_cast<unsigned char>(c) < 0x20) {
+                out += fmt::format("\\u{:04X}", static_cast<int>(c));
+                continue;
+            }
             if (c == '"' || c == '\\') out += '\\';
             out += c;
         }

@@ -47,6 +47,7 @@ std::string sha256_of_file(const std::filesystem::path& path) {
     while (file.read(buffer.data(), buffer.size()) || file.gcount() > 0) {
         hash.add(buffer.data(), static_cast<std::size_t>(file.gcount()));
     }
+    if (!file.eof() || file.bad()) throw IoError(fmt::format("{}: cannot be read to its end; check the disk", path.string()));
     return hash.hex();
 }
 

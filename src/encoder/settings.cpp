@@ -7,9 +7,9 @@ namespace bliss::encoder {
 void describe(ConfigVisitor& visitor, EncoderConfig& config) {
     visitor.field("bands", config.bands, "bands the networks read, in this order");
     visitor.field("max_sources", config.max_sources, "most sources in a tile (M)", Range{1, 4});
-    visitor.field("width", config.width, "channels of the detection encoder's first stage", Range{4, 256});
+    visitor.field("width", config.width, "width of the detection encoder: 2, later 4 times as many channels", Range{4, 256});
     visitor.field("head_width", config.head_width, "hidden channels of the detection head", Range{4, 1024});
-    visitor.field("classifier_width", config.classifier_width, "channels of the classification encoder's first stage", Range{4, 256});
+    visitor.field("classifier_width", config.classifier_width, "width of the classification encoder: 2, 3, later 4 times as many channels", Range{4, 256});
     visitor.field("compression_scales", config.compression_scales, "asinh(u / scale) channels, u in units of the noise", k_positive);
 }
 
@@ -21,5 +21,7 @@ std::array<float, k_condition_count> conditioning(const survey::Psf& psf, double
     return {scaled(psf.noise_equivalent_area_px(), 33.0, 0.6), scaled(psf.radius_of_encircled_energy(0.5), 1.9, 0.3),
             scaled(psf.radius_of_encircled_energy(0.8), 3.4, 0.4), scaled(background_e, 800.0, 0.5)};
 }
+
+float rate_conditioning(double sources_per_tile) { return static_cast<float>(std::log(sources_per_tile / 0.013)); }
 
 }  // namespace bliss::encoder

@@ -40,18 +40,18 @@ double expected_calibration_error(std::span<const ReliabilityBin> bins) {
     return detail::ratio(sum, count);
 }
 
-void Coverage::add(double truth, double mean, double sd) {
-    if (!std::isfinite(truth) || !std::isfinite(mean) || !(sd > 0) || !std::isfinite(sd)) return;
-    // Quantiles of the standard Normal at .75 and .95.
-    constexpr double k_half_width_50 = 0.6744897501960817;
-    constexpr double k_half_width_90 = 1.6448536269514722;
-    const double deviation = std::abs(truth - mean) / sd;
+void Coverage::add(double truth, const Interval& posterior) {
+    const auto& [median, error, low, high] = posterior;
+    for (const double number : {truth, median, error, low, high}) {
+        if (!std::isfinite(number)) return;
+    }
+    if (!(error > 0)) return;
     ++count;
-    inside_50 += deviation <= k_half_width_50;
-    inside_90 += deviation <= k_half_width_90;
+    inside_68 += std::abs(truth - median) <= error;
+    inside_90 += truth >= low && truth <= high;
 }
 
-double Coverage::share_50() const { return detail::ratio(static_cast<double>(inside_50), static_cast<double>(count)); }
+double Coverage::share_68() const { return detail::ratio(static_cast<double>(inside_68), static_cast<double>(count)); }
 double Coverage::share_90() const { return detail::ratio(static_cast<double>(inside_90), static_cast<double>(count)); }
 
 }  // namespace bliss::evaluation

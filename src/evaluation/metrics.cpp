@@ -1,6 +1,7 @@
 #include "bliss/evaluation/metrics.hpp"
 
 #include "bliss/catalog/matching.hpp"
+#include "bliss/core/statistics.hpp"
 #include "statistics.hpp"
 
 #include <cmath>
@@ -85,10 +86,10 @@ struct Tally {
     }
 
     [[nodiscard]] MagnitudeBin finished() {
-        bin.mag_offset = detail::median(mag_errors);
+        bin.mag_offset = median(mag_errors);
         bin.mag_scatter = detail::mad_scatter(mag_errors);
         for (auto* errors : {&x_errors, &y_errors}) {
-            const double centre = detail::median(*errors);
+            const double centre = median(*errors);
             for (double& error : *errors) error -= centre;
         }
         x_errors.insert(x_errors.end(), y_errors.begin(), y_errors.end());
@@ -190,10 +191,10 @@ private:
             kept_true_ += there;
             if (!there) continue;
             const TruthSource& truth = pair.truth[matches[i]];
-            result_.x.add(truth.x_px, ours.x_px, ours.x_err_px);
-            result_.y.add(truth.y_px, ours.y_px, ours.y_err_px);
-            // flux_nmgy is the posterior's median, so its logarithm is the mean of the Normal posterior of ln flux.
-            result_.ln_flux.add(std::log(truth.flux_nmgy), std::log(ours.flux_nmgy), ours.ln_flux_e_sd);
+            result_.x.add(truth.x_px, {ours.x_px, ours.x_err_px, ours.x_low_px, ours.x_high_px});
+            result_.y.add(truth.y_px, {ours.y_px, ours.y_err_px, ours.y_low_px, ours.y_high_px});
+            const double truth_ln_e = std::log(truth.flux_nmgy / ours.flux_nmgy) + ours.ln_flux_e;
+            result_.ln_flux.add(truth_ln_e, {ours.ln_flux_e, ours.ln_flux_e_err, ours.ln_flux_e_low, ours.ln_flux_e_high});
         }
     }
 

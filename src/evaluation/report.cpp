@@ -38,11 +38,11 @@ nlohmann::ordered_json to_object(const MagnitudeBin& bin) {
 }
 
 nlohmann::ordered_json to_object(const Coverage& coverage) {
-    return {{"count", coverage.count}, {"share_in_50", coverage.share_50()}, {"share_in_90", coverage.share_90()}};
+    return {{"count", coverage.count}, {"share_in_68", coverage.share_68()}, {"share_in_90", coverage.share_90()}};
 }
 
 std::string coverage_line(const char* name, const Coverage& coverage) {
-    return fmt::format("{:>9} {:>7} {} {}\n", name, coverage.count, cell(coverage.share_50(), 7, 3),
+    return fmt::format("{:>9} {:>7} {} {}\n", name, coverage.count, cell(coverage.share_68(), 7, 3),
                        cell(coverage.share_90(), 7, 3));
 }
 
@@ -72,7 +72,7 @@ std::string to_text(const Evaluation& evaluation) {
     for (const ReliabilityBin& bin : evaluation.reliability)
         text += fmt::format("{:>9} {:>7} {} {}\n", fmt::format("{:.1f}-{:.1f}", bin.low, bin.high), bin.count,
                             cell(bin.mean_p, 7, 3), cell(bin.share_true, 7, 3));
-    text += fmt::format("\n{:>9} {:>7} {:>7} {:>7}\n", "interval", "count", "in 50%", "in 90%");
+    text += fmt::format("\n{:>9} {:>7} {:>7} {:>7}\n", "interval", "count", "in 68%", "in 90%");
     text +=
         coverage_line("x", evaluation.x) + coverage_line("y", evaluation.y) + coverage_line("ln flux", evaluation.ln_flux);
     return text;

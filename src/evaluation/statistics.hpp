@@ -4,9 +4,6 @@
 
 namespace bliss::evaluation::detail {
 
-/// NaN without values; the mean of the middle two of an even number.
-[[nodiscard]] double median(std::vector<double> values);
-
 /// 1.4826 median absolute deviation from the median: the standard deviation of Normal values, deaf to outliers.
 [[nodiscard]] double mad_scatter(std::vector<double> values);
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <system_error>
 
 namespace bliss::fits {
 namespace {
@@ -22,7 +23,10 @@ using Bytes = std::vector<unsigned char>;
 
 Bytes read_all(const std::filesystem::path& path) {
     std::ifstream in(path, std::ios::binary);
-    Bytes bytes(static_cast<std::size_t>(std::filesystem::file_size(path)));
+    std::error_code error;
+    const auto size = std::filesystem::file_size(path, error);
+    if (error) throw FitsError(fmt::format("{}: {}; check the disk", path.string(), error.message()));
+    Bytes bytes(static_cast<std::size_t>(size));
     in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     if (!in) throw FitsError(fmt::format("{}: reading the file failed; check the disk and the permissions", path.string()));
     return bytes;

@@ -99,6 +99,12 @@ FitsFile::FitsFile(FitsFile&&) noexcept = default;
 FitsFile& FitsFile::operator=(FitsFile&&) noexcept = default;
 FitsFile::~FitsFile() = default;
 
+std::string library_version() {
+    float version = 0;
+    fits_get_version(&version);
+    return fmt::format("{:.2f}", version);
+}
+
 FitsFile FitsFile::open(const std::filesystem::path& path) {
     auto impl = std::make_unique<Impl>();
     impl->path = path;
@@ -111,14 +117,17 @@ FitsFile FitsFile::open(const std::filesystem::path& path) {
     if (::access(path.c_str(), R_OK) != 0) impl->fail("opening", std::strerror(errno), "check the permissions");
 
     int status = 0;
+    fits_clear_errmsg();  // what an earlier file left behind is not this one's
     if (auto content = decompress(path)) {
+        // CFITSIO would read brackets in the name as a filter; it needs none.
         impl->inflated = std::move(*content);
         impl->memory = impl->inflated.data();
         impl->memory_bytes = impl->inflated.size();
         impl->total_bytes = static_cast<std::int64_t>(impl->inflated.size());
-        fits_open_memfile(&impl->handle, path.c_str(), READONLY, &impl->memory, &impl->memory_bytes, 0, nullptr, &status);
+        fits_open_memfile(&impl->handle, "inflated", READONLY, &impl->memory, &impl->memory_bytes, 0, nullptr, &status);
     } else {
-        impl->total_bytes = static_cast<std::int64_t>(std::filesystem::file_size(path));
+        impl->total_bytes = static_cast<std::int64_t>(std::filesystem::file_size(path, error));
+        if (error) impl->fail("opening", error.message(), "check the disk");
         // An absolute path cannot be taken for "-" (standard input) or another of CFITSIO's special names.
         fits_open_diskfile(&impl->handle, std::filesystem::absolute(path).c_str(), READONLY, &status);
     }
@@ -178,6 +187,7 @@ int FitsFile::hdu_count() {
     int status = 0;
     fits_get_num_hdus(impl_->handle, &count, &status);
     impl_->check(status, "counting HDUs");
+    fits_clear_errmsg();  // looking for one more HDU leaves messages that are no error
     return count;
 }
 

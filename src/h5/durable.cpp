@@ -7,14 +7,35 @@
 
 #include <cerrno>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 namespace bliss::h5::detail {
 
 namespace {
 
+/// What a user can do about a system's error.
+std::string_view advice_for(int reason) {
+    switch (reason) {
+        case ENOSPC:
+        case EDQUOT:
+            return "; free space or give another --output";
+        case EACCES:
+        case EPERM:
+        case EROFS:
+            return "; give a folder you may write to";
+        case ENOENT:
+        case ENOTDIR:
+            return "; give a folder that exists";
+        default:
+            return "; check the disk";
+    }
+}
+
 [[noreturn]] void fail(const std::filesystem::path& path, const char* operation) {
-    throw IoError(path.string() + ": cannot " + operation + ": " + std::generic_category().message(errno));
+    const int reason = errno;
+    throw IoError(path.string() + ": cannot " + operation + ": " + std::generic_category().message(reason) +
+                  std::string{advice_for(reason)});
 }
 
 /// Opens, does one thing, closes. @returns whether it was done; errno is then its reason.
@@ -38,6 +59,15 @@ void sync_path(const std::filesystem::path& path, int flags) {
 void create_empty(const std::filesystem::path& path) {
     const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (file < 0) fail(path, "create");
+    ::close(file);
+}
+
+void check_visible(const std::filesystem::path& path) {
+    const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    if (file < 0) {
+        throw IoError(path.string() + ": made by rank 0, but not to be opened here (" + std::generic_category().message(errno) +
+                      "); give an --output folder that all nodes share");
+    }
     ::close(file);
 }
 

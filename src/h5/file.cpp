@@ -128,7 +128,6 @@ void check_was_collective(hid_t transfer, const Place& place) {
 
 File::File(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
 File::File(File&&) noexcept = default;
-File& File::operator=(File&&) noexcept = default;
 
 File::~File() {
     if (!impl_ || !impl_->open) return;
@@ -142,8 +141,9 @@ template <class Work>
 void File::together(Work&& work, Failed meaning) {
     try {
         comm::agree_on(impl_->comm, std::forward<Work>(work));
-    } catch (const Error&) {
-        impl_->abandon(meaning);
+    } catch (const Error& error) {
+        // One that this rank meets alone, in agreeing itself: nobody would join it in closing.
+        if (error.ranks() == impl_->comm.size()) impl_->abandon(meaning);
         throw;
     }
 }
@@ -163,13 +163,16 @@ File File::create(const std::filesystem::path& path, const comm::Communicator& c
         if (file.impl_->comm.rank() == 0) detail::create_empty(file.impl_->partial);
         file.impl_->reserve(k_metadata_bytes);
     });
-    file.together([&] {
-        const Place place = file.impl_->place();
-        const Handle creation = creation_properties(place);
-        const Handle access = access_properties(file.impl_->comm, place);
-        file.impl_->file = check(H5Fcreate(file.impl_->partial.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()),
-                                 "create the file", place);
-    });
+    file.together([&] { detail::check_visible(file.impl_->partial); });
+    file.together(
+        [&] {
+            const Place place = file.impl_->place();
+            const Handle creation = creation_properties(place);
+            const Handle access = access_properties(file.impl_->comm, place);
+            file.impl_->file = check(H5Fcreate(file.impl_->partial.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()),
+                                     "create the file", place);
+        },
+        Failed::storing);
     file.together([&] { file.impl_->reserve(0); });  // creating the file gave the space back
     return file;
 }

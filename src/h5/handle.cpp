@@ -26,7 +26,7 @@ Code check(Code code, std::string_view operation, const Place& place) {
     if (code >= 0) return code;
     std::string where = place.path.string();
     if (!place.object.empty()) where += ", " + place.object;
-    throw H5Error(where + ": cannot " + std::string{operation} + ": " + innermost_message());
+    throw H5Error(where + ": cannot " + std::string{operation} + ": " + innermost_message() + "; check the file and the disk it is on");
 }
 template int check(int, std::string_view, const Place&);
 template hid_t check(hid_t, std::string_view, const Place&);

@@ -3,12 +3,15 @@
 #include "bliss/encoder/distributions.hpp"
 #include "bliss/inference/posterior.hpp"
 #include "bliss/tile/grid.hpp"
+#include "bliss/tile/one_thread.hpp"
 
 #include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
+#include <numbers>
 #include <numeric>
 #include <tuple>
 
@@ -35,43 +38,99 @@ struct Grid {
 };
 
 bool same_source(const Candidate& a, const Candidate& b) {
-    const double dx = a.x_px - b.x_px;
-    const double dy = a.y_px - b.y_px;
-    const double limit = k_join_px + k_join_sigmas * std::sqrt(std::max(a.x_variance + b.x_variance, a.y_variance + b.y_variance));
+    const double dx = a.x_px.mean - b.x_px.mean;
+    const double dy = a.y_px.mean - b.y_px.mean;
+    const double error = std::max(std::hypot(a.x_px.sd, b.x_px.sd), std::hypot(a.y_px.sd, b.y_px.sd));
+    const double limit = k_join_px + k_join_sigmas * error;
     return std::hypot(dx, dy) <= std::min(limit, static_cast<double>(tile::k_tile_px));
 }
 
-/// The mixture of two posteriors by their probabilities; place and tile of the stronger stay.
+/// The mixture of two posteriors; the tile of the stronger stays.
 void absorb(Candidate& into, const Candidate& other) {
-    const double total = into.p_source + other.p_source;
-    const double w = other.p_source / total;
-    const auto mix = [w](double& mean, double& variance, double other_mean, double other_variance) {
-        const double difference = other_mean - mean;
-        variance = (1 - w) * variance + w * other_variance + w * (1 - w) * difference * difference;
-        mean += w * difference;
-    };
-    mix(into.x_px, into.x_variance, other.x_px, other.x_variance);
-    mix(into.y_px, into.y_variance, other.y_px, other.y_variance);
-    mix(into.ln_flux_mean, into.ln_flux_variance, other.ln_flux_mean, other.ln_flux_variance);
-    into.p_source = total;
+    into.parts.insert(into.parts.end(), other.parts.begin(), other.parts.end());
+    into.p_source += other.p_source;
     into.p_apart += other.p_apart;
-    into.merged = true;
     into.multiple = into.multiple || other.multiple;
+}
+
+/// Probabilities of a Normal at its mean and one standard deviation below and above it.
+constexpr double k_below = 0.15865525393145707, k_above = 1 - k_below;
+/// Quantile .95 of the standard Normal.
+constexpr double k_normal_95 = 1.6448536269514722;
+/// Halvings of the interval a quantile is sought in: an interval of some tiles comes down to less than 1e-4 px.
+constexpr int k_halvings = 18;
+
+/// Quantiles of a distribution that lies on [low, high], by bisection.
+template <class Cdf>
+Marginal marginal(double low, double high, const Cdf& cdf) {
+    const auto quantile = [&](double p) {
+        double below = low, above = high;
+        for (int i = 0; i < k_halvings; ++i) {
+            const double middle = 0.5 * (below + above);
+            (cdf(middle) < p ? below : above) = middle;
+        }
+        return 0.5 * (below + above);
+    };
+    return {quantile(0.5), 0.5 * (quantile(k_above) - quantile(k_below)), quantile(0.05), quantile(0.95)};
+}
+
+/// Of a location along one axis, pixels. @param index, mean, sd of a part: its tile's row or column, its Normal
+Marginal marginal_px(const Candidate& candidate, std::int32_t TileIndex::*index, double TilePart::*mean, double TilePart::*sd) {
+    const auto [first, last] = std::ranges::minmax(candidate.parts, {}, [&](const TilePart& part) { return part.tile.*index; });
+    double total = 0;
+    for (const TilePart& part : candidate.parts) total += part.weight;
+    const Marginal tiles = marginal(first.tile.*index, last.tile.*index + 1, [&](double at) {
+        double below = 0;
+        for (const TilePart& part : candidate.parts) {
+            const double in_tile = std::clamp(at - part.tile.*index, 0.0, 1.0);
+            below += part.weight * encoder::truncated_normal_cdf(in_tile, part.*mean, part.*sd);
+        }
+        return below / total;
+    });
+    const auto px = [](double at) { return tile::k_tile_px * at - 0.5; };
+    return {px(tiles.median), tile::k_tile_px * tiles.error, px(tiles.low), px(tiles.high)};
+}
+
+Marginal marginal_ln_flux(const Candidate& candidate) {
+    if (candidate.parts.size() == 1) {
+        const double mean = candidate.parts[0].ln_flux_mean, sd = candidate.parts[0].ln_flux_sd;
+        return {mean, sd, mean - k_normal_95 * sd, mean + k_normal_95 * sd};
+    }
+    constexpr double k_reach = 3;  // no quantile sought lies farther from all parts, in standard deviations
+    double low = std::numeric_limits<double>::infinity(), high = -low, total = 0;
+    for (const TilePart& part : candidate.parts) {
+        low = std::min(low, part.ln_flux_mean - k_reach * part.ln_flux_sd);
+        high = std::max(high, part.ln_flux_mean + k_reach * part.ln_flux_sd);
+        total += part.weight;
+    }
+    return marginal(low, high, [&](double at) {
+        double below = 0;
+        for (const TilePart& part : candidate.parts) {
+            below += 0.5 * part.weight * std::erfc((part.ln_flux_mean - at) / (part.ln_flux_sd * std::numbers::sqrt2));
+        }
+        return below / total;
+    });
 }
 
 }  // namespace
 
 double retarget(double p_source, double rate_ratio) { return rate_ratio * p_source / (1 - p_source + rate_ratio * p_source); }
 
-Detections find_sources(const encoder::TilePosterior& posterior, double rate_ratio, double floor) {
+FieldSources find_sources(const encoder::TilePosterior& posterior, double rate_ratio, double floor) {
     const double trained_floor = retarget(floor, 1 / rate_ratio);
-    Detections found = list_candidates(posterior, rate_ratio, k_share_before_joining * trained_floor);
-    found.candidates = join_across_borders(found.candidates, trained_floor);
-    for (Candidate& candidate : found.candidates) {
-        candidate.p_source = retarget(candidate.p_source, rate_ratio);
-        found.expected_sources += candidate.p_source - candidate.p_apart;
-    }
-    return found;
+    Detections found;
+    // Elementwise functions round differently where a thread's share ends, so they run on one thread.
+    tile::for_each_on_one_thread(1, [&](std::int64_t) { found = list_candidates(posterior, rate_ratio, k_share_before_joining * trained_floor); });
+    const std::vector<Candidate> joined = join_across_borders(found.candidates, trained_floor);
+    FieldSources field{std::vector<Source>(joined.size()), found.expected_sources};
+    tile::for_each_on_one_thread(std::ssize(joined), [&](std::int64_t i) {
+        const auto k = static_cast<std::size_t>(i);
+        field.sources[k] = summarize(joined[k]);
+        const bool alone = joined[k].parts.size() == 1;
+        field.sources[k].p_source = alone ? std::min(joined[k].p_apart, k_certain) : retarget(joined[k].p_source, rate_ratio);
+    });
+    for (std::size_t k = 0; k < joined.size(); ++k) field.expected_sources += field.sources[k].p_source - joined[k].p_apart;
+    return field;
 }
 
 Detections list_candidates(const encoder::TilePosterior& posterior, double rate_ratio, double floor) {
@@ -80,14 +139,15 @@ Detections list_candidates(const encoder::TilePosterior& posterior, double rate_
     const std::int64_t max_sources = p.size(0) - 1;
     const at::Tensor counts = torch::arange(max_sources + 1, torch::kFloat).view({-1, 1, 1});
     // P(count > m) for m = 0 ... M - 1: the probability that slot m holds a source.
-    const at::Tensor exceed = (1 - torch::cumsum(p, 0)).slice(0, 0, max_sources).clamp(0, 1).contiguous();
+    const auto exceedance = [&](const at::Tensor& of) { return (1 - torch::cumsum(of, 0)).slice(0, 0, max_sources).clamp(0, 1).contiguous(); };
+    const at::Tensor exceed = exceedance(p), exceed_retargeted = exceedance(p_retargeted);
     const at::Tensor mode = torch::argmax(p, 0).contiguous();
 
     Detections out;
     // Summed here, one after the other: a parallel sum depends on the number of threads.
     const at::Tensor per_tile = (p_retargeted * counts).sum(0).contiguous();
     for (std::int64_t k = 0; k < per_tile.numel(); ++k) out.expected_sources += per_tile.data_ptr<float>()[k];
-    const auto prob = exceed.accessor<float, 3>();
+    const auto prob = exceed.accessor<float, 3>(), prob_retargeted = exceed_retargeted.accessor<float, 3>();
     const auto mode_at = mode.accessor<std::int64_t, 2>();
     const auto at = [](const at::Tensor& t) { return t[0].contiguous(); };
     const at::Tensor u_mean = at(posterior.u_mean), u_sd = at(posterior.u_sd), v_mean = at(posterior.v_mean),
@@ -97,26 +157,35 @@ Detections list_candidates(const encoder::TilePosterior& posterior, double rate_
     for (std::int64_t row = 0; row < p.size(1); ++row) {
         for (std::int64_t col = 0; col < p.size(2); ++col) {
             for (std::int64_t m = 0; m < max_sources; ++m) {
-                if (prob[m][row][col] < floor) break;
+                if (!(prob[m][row][col] >= floor)) break;
                 const auto u = encoder::truncated_normal_moments(um[m][row][col], us[m][row][col]);
                 const auto v = encoder::truncated_normal_moments(vm[m][row][col], vs[m][row][col]);
                 Candidate c;
                 c.tile = {static_cast<std::int32_t>(row), static_cast<std::int32_t>(col)};
                 c.slot = static_cast<std::int32_t>(m);
                 c.p_source = prob[m][row][col];
-                c.p_apart = retarget(c.p_source, rate_ratio);
-                c.x_px = tile::x_of({c.tile, u.mean, v.mean});
-                c.y_px = tile::y_of({c.tile, u.mean, v.mean});
-                c.x_variance = u.variance * tile::k_tile_px * tile::k_tile_px;
-                c.y_variance = v.variance * tile::k_tile_px * tile::k_tile_px;
-                c.ln_flux_mean = fm[m][row][col];
-                c.ln_flux_variance = static_cast<double>(fs[m][row][col]) * fs[m][row][col];
+                c.p_apart = prob_retargeted[m][row][col];
+                c.x_px = {tile::x_of({c.tile, u.mean, v.mean}), tile::k_tile_px * std::sqrt(u.variance)};
+                c.y_px = {tile::y_of({c.tile, u.mean, v.mean}), tile::k_tile_px * std::sqrt(v.variance)};
+                c.parts = {{c.tile, c.p_source, um[m][row][col], us[m][row][col], vm[m][row][col], vs[m][row][col], fm[m][row][col],
+                            fs[m][row][col]}};
                 c.multiple = mode_at[row][col] > 1;
                 out.candidates.push_back(c);
             }
         }
     }
     return out;
+}
+
+Source summarize(const Candidate& candidate) {
+    return {.tile = candidate.tile,
+            .slot = candidate.slot,
+            .p_source = candidate.p_source,
+            .x_px = marginal_px(candidate, &TileIndex::col, &TilePart::u_mean, &TilePart::u_sd),
+            .y_px = marginal_px(candidate, &TileIndex::row, &TilePart::v_mean, &TilePart::v_sd),
+            .ln_flux_e = marginal_ln_flux(candidate),
+            .merged = candidate.parts.size() > 1,
+            .multiple = candidate.multiple};
 }
 
 std::vector<Candidate> join_across_borders(const std::vector<Candidate>& candidates, double floor) {

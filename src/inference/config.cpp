@@ -21,14 +21,12 @@ void describe(ConfigVisitor& visitor, CatalogConfig& config) {
     visitor.field("floor", config.floor, "p_source down to which candidates are written", Range{0.001, 1});
     visitor.field("sources_per_tile", config.sources_per_tile,
                   "prior rate of the survey per 4x4-pixel tile, sources above the model's limit; 0: as trained", k_not_negative);
-    visitor.choice("precision", config.precision, "arithmetic of the convolutions; auto: bfloat16 where the processor has it",
-                   {Choice<Precision>{"auto", Precision::automatic}, Choice<Precision>{"float32", Precision::float32},
-                    Choice<Precision>{"bfloat16", Precision::bfloat16}});
+    encoder::describe_precision(visitor, config.precision);
     visitor.section("survey", config.survey);
 }
 
 void check_catalog(const CatalogConfig& config) {
-    if (config.model.empty()) throw ConfigError("model: name a model file, for example configs/models/sdss-r.safetensors");
+    if (config.model.empty()) throw ConfigError("model: name a model file, for example configs/models/sdss-r.safetensors; relative paths start from the configuration's folder");
     if (config.threshold < config.floor) {
         throw ConfigError(fmt::format("threshold ({}) is below floor ({}): sources would be missing; lower the floor",
                                       config.threshold, config.floor));

@@ -2,8 +2,7 @@
 
 #include "bliss/tile/features.hpp"
 #include "bliss/tile/grid.hpp"
-
-#include "one_thread.hpp"
+#include "bliss/tile/one_thread.hpp"
 
 #include <torch/torch.h>
 
@@ -18,26 +17,18 @@ constexpr std::int64_t k_strip_tile_rows = 64;
 /// Padded tiles of one batch of the oracle.
 constexpr std::int64_t k_tiles_per_batch = 512;
 
-double median_background(const survey::Frame& frame) {
-    std::vector<float> values;
-    for (std::int64_t k = 0; k < frame.background_e.size(); ++k) {
-        if (frame.valid.data()[k]) values.push_back(frame.background_e.data()[k]);
-    }
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    return *middle;
-}
-
 }  // namespace
 
-FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& config) {
+FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& config, double sources_per_tile) {
     const tile::TileGrid grid{frame.height(), frame.width()};
-    const double background = median_background(frame);
+    const double background = survey::median_background_e(frame);
     const auto numbers = encoder::conditioning(frame.psf, background);
     FrameInput input;
-    input.features = tile::features(tile::padded_rows(frame, 0, grid.rows() * tile::k_tile_px), config.compression_scales);
-    input.conditions = torch::tensor(std::vector<float>(numbers.begin(), numbers.end())).unsqueeze(0);
-    input.ln_noise = torch::full({1, 1, 1, 1}, 0.5 * std::log(background));
+    input.features = tile::features(tile::padded_rows(frame, 0, grid.rows() * tile::k_tile_px),
+                                    tile::matched_filters(frame.psf).unsqueeze(0), config.compression_scales);
+    input.conditions = {torch::tensor(std::vector<float>(numbers.begin(), numbers.end())).unsqueeze(0),
+                        torch::full({1, 1}, encoder::rate_conditioning(sources_per_tile)),
+                        torch::full({1, 1, 1, 1}, 0.5 * std::log(background))};
     return input;
 }
 
@@ -46,7 +37,7 @@ at::Tensor detect_dense(encoder::DetectionEncoder& network, const FrameInput& in
     const std::int64_t rows = (input.features.size(2) - 2 * tile::k_padding_px) / tile::k_tile_px;
     const std::int64_t count = (rows + k_strip_tile_rows - 1) / k_strip_tile_rows;
     std::vector<at::Tensor> strips(static_cast<std::size_t>(count));
-    for_each_on_one_thread(count, [&](std::int64_t k) {
+    tile::for_each_on_one_thread(count, [&](std::int64_t k) {
         const std::int64_t row = k * k_strip_tile_rows;
         const std::int64_t end = std::min(rows, row + k_strip_tile_rows);
         const at::Tensor strip = input.features.slice(2, row * tile::k_tile_px, end * tile::k_tile_px + 2 * tile::k_padding_px);
@@ -68,7 +59,7 @@ at::Tensor detect_tiled(encoder::DetectionEncoder& network, const FrameInput& in
         }
         const at::Tensor padded_tiles = tile::crops(input.features, image, row, col, tile::k_padded_tile_px);
         const auto n = static_cast<std::int64_t>(last - first);
-        outputs.push_back(network->forward(padded_tiles, input.conditions.expand({n, -1})));  // (n, K, 1, 1)
+        outputs.push_back(network->forward(padded_tiles, input.conditions.repeated(n)));  // (n, K, 1, 1)
     }
     return torch::cat(outputs, 0).squeeze(-1).permute({2, 1, 0}).unsqueeze(2);
 }

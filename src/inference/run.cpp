@@ -15,8 +15,8 @@
 #include <sys/resource.h>
 
 #include <chrono>
-#include <cstring>
 #include <fstream>
+#include <new>
 #include <optional>
 
 namespace bliss::inference {
@@ -40,8 +40,8 @@ Cataloguer::Result failed_field(const FieldSource& source, const std::string& re
     result.field.camcol = source.id.camcol;
     result.field.field = source.id.field;
     result.field.status = 1;
-    std::strncpy(result.field.band, source.band.c_str(), sizeof result.field.band - 1);
-    std::strncpy(result.field.reason, reason.c_str(), sizeof result.field.reason - 1);
+    catalog::set_text(result.field.band, source.band);
+    catalog::set_text(result.field.reason, reason);
     return result;
 }
 
@@ -58,10 +58,14 @@ public:
             const survey::Frame frame = read_field(config_.survey, source);
             read_s = seconds_since(start);
             result = cataloguer_.catalogue(frame);
+        } catch (const MpiError&) {
+            throw;
         } catch (const Error& error) {
-            spdlog::error("field {} failed: {}", to_string(source.id), error.what());
-            result = failed_field(source, error.what());
-            ++failed_;
+            result = fail(source, error.what());
+        } catch (const std::bad_alloc&) {
+            result = fail(source, "out of memory");
+        } catch (const std::filesystem::filesystem_error& error) {
+            result = fail(source, error.what());
         }
         const auto& t = result.timing;
         report_.push_back({{"index", index}, {"field", to_string(source.id)}, {"status", result.field.status}, {"reason", result.field.reason},
@@ -70,6 +74,12 @@ public:
         for (const auto& row : result.sources) in_mode_ += (row.flags & catalog::k_flag_mode) != 0 ? 1 : 0;
         fields_.push_back({index, static_cast<std::int64_t>(result.sources.size()), result.field});
         sources_.push_back(std::move(result.sources));
+    }
+
+    Cataloguer::Result fail(const FieldSource& source, const std::string& reason) {
+        spdlog::error("field {} failed: {}", to_string(source.id), reason);
+        ++failed_;
+        return failed_field(source, reason);
     }
 
     [[nodiscard]] const std::vector<catalog::LocalField>& fields() const { return fields_; }
@@ -89,14 +99,17 @@ private:
 };
 
 /// run-report.json: what may differ from run to run and so has no place in the catalogue.
-void write_report(const fs::path& path, const comm::Communicator& comm, const RankWork& work, double seconds, bool bfloat16) {
-    const std::string mine = nlohmann::json{{"rank", comm.rank()}, {"peak_memory_gb", peak_memory_gb()}, {"fields", work.report()}}.dump();
+void write_report(const fs::path& path, const comm::Communicator& comm, const RankWork& work, double seconds, std::string_view precision) {
+    // A path in a reason need not be UTF-8.
+    constexpr auto k_replace = nlohmann::json::error_handler_t::replace;
+    const std::string mine =
+        nlohmann::json{{"rank", comm.rank()}, {"peak_memory_gb", peak_memory_gb()}, {"fields", work.report()}}.dump(-1, ' ', false, k_replace);
     const std::vector<char> all = comm.gather_v(std::vector<char>(mine.begin(), mine.end()), 0);
     const std::vector<std::int64_t> sizes = comm.all_gather(static_cast<std::int64_t>(mine.size()));
     comm::agree_on(comm, [&] {
         if (comm.rank() != 0) return;
         nlohmann::json report{{"program_version", k_program_version}, {"ranks", comm.size()}, {"seconds", seconds},
-                              {"precision", bfloat16 ? "bfloat16" : "float32"}};
+                              {"precision", precision}};
         std::size_t at = 0;
         for (const std::int64_t size : sizes) {
             const auto length = static_cast<std::size_t>(size);
@@ -125,16 +138,28 @@ void prepare_folder(const fs::path& folder) {
 RunSummary run(const CatalogConfig& config, const RunOptions& options, const comm::Communicator& comm) {
     const auto start = Clock::now();
     const bool root = comm.rank() == 0;
-    check_catalog(config);
-    const std::vector<FieldSource> fields = list_fields(config.survey, options.config_folder);
+    std::vector<FieldSource> fields;
+    comm::agree_on(comm, [&] {
+        check_catalog(config);
+        fields = list_fields(config.survey, options.config_folder);
+    });
     const fs::path model_path = resolve(options.config_folder, config.model);
+    const encoder::Precision precision = encoder::choose_precision(config.precision, comm);
+    const std::string_view precision_name = precision == encoder::Precision::bfloat16 ? "bfloat16" : "float32";
     std::optional<Cataloguer> cataloguer;
     comm::agree_on(comm, [&] {
-        cataloguer.emplace(encoder::load_model(model_path), config);
+        cataloguer.emplace(encoder::load_model(model_path), config, precision);
         if (root && !options.dry_run) prepare_folder(options.output);
     });
     spdlog::info("{} field(s) on {} rank(s), model {} in {}", fields.size(), comm.size(), model_path.filename().string(),
-                 cataloguer->bfloat16() ? "bfloat16" : "float32");
+                 precision_name);
+    const encoder::ModelCard& card = cataloguer->model().card;
+    const double rate = config.sources_per_tile;
+    if (root && rate > 0 && (rate < card.sources_per_tile_low || rate > card.sources_per_tile_high)) {
+        spdlog::warn("sources_per_tile {:.4g} is outside the model's training range {:.4g} to {:.4g}; beyond it only the odds of lone "
+                     "sources move",
+                     rate, card.sources_per_tile_low, card.sources_per_tile_high);
+    }
     RunSummary summary;
     summary.fields = static_cast<std::int64_t>(fields.size());
     if (options.dry_run) {
@@ -153,9 +178,10 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
     }
 
     const std::string resolved = to_toml(config, false);
-    const catalog::Provenance provenance{resolved, sha256_of_text(resolved), sha256_of_file(model_path), k_program_version};
+    catalog::Provenance provenance{resolved, sha256_of_text(resolved), {}, k_program_version};
+    comm::agree_on(comm, [&] { provenance.model_sha256 = sha256_of_file(model_path); });
     catalog::write_catalog(options.output / "catalog.h5", comm, work.fields(), [&](std::size_t i) { return work.sources(i); }, provenance);
-    write_report(options.output / "run-report.json", comm, work, seconds_since(start), cataloguer->bfloat16());
+    write_report(options.output / "run-report.json", comm, work, seconds_since(start), precision_name);
 
     std::vector<std::int64_t> totals{work.failed(), 0, work.in_mode()};
     for (const auto& field : work.fields()) totals[1] += field.source_count;

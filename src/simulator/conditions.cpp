@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 namespace bliss::simulator {
 namespace {
@@ -18,26 +19,32 @@ double log_uniform(RandomStream& random, double low, double high) {
 constexpr double k_mean_streak_px = 6.5 * 1.5;
 // An edge lies at most this deep in the image: half the receptive field and a tile.
 constexpr int k_edge_depth_px = 28;
+// Widths of scattered light.
+constexpr Range k_halo_sigma_px{25, 40};
+constexpr Range k_spike_sigma_px{30, 60};
 
 }  // namespace
 
 void describe(ConfigVisitor& visitor, ConditionsConfig& config) {
     visitor.field("sources_per_tile_low", config.sources_per_tile_low, "labelled sources per 4x4-pixel tile, lowest", k_positive);
-    visitor.field("sources_per_tile_high", config.sources_per_tile_high, "highest (log-uniform between)", k_positive);
+    visitor.field("sources_per_tile_high", config.sources_per_tile_high, "labelled sources per 4x4-pixel tile, highest (log-uniform between)", k_positive);
     visitor.field("background_e_low", config.background_e_low, "sky, electrons per pixel, lowest", k_positive);
-    visitor.field("background_e_high", config.background_e_high, "highest (log-uniform between)", k_positive);
-    visitor.field("psf_sigma1_px_low", config.psf_sigma1_px_low, "PSF core, pixels", k_positive);
-    visitor.field("psf_sigma1_px_high", config.psf_sigma1_px_high, "", k_positive);
-    visitor.field("psf_sigma2_px_low", config.psf_sigma2_px_low, "PSF second Gaussian, pixels", k_positive);
-    visitor.field("psf_sigma2_px_high", config.psf_sigma2_px_high, "", k_positive);
+    visitor.field("background_e_high", config.background_e_high, "sky, electrons per pixel, highest (log-uniform between)", k_positive);
+    visitor.field("psf_sigma1_px_low", config.psf_sigma1_px_low, "PSF core, pixels, lowest", k_positive);
+    visitor.field("psf_sigma1_px_high", config.psf_sigma1_px_high, "PSF core, pixels, highest (uniform between)", k_positive);
+    visitor.field("psf_sigma2_px_low", config.psf_sigma2_px_low, "PSF second Gaussian, pixels, lowest", k_positive);
+    visitor.field("psf_sigma2_px_high", config.psf_sigma2_px_high, "PSF second Gaussian, pixels, highest (uniform between)", k_positive);
     visitor.field("psf_b_high", config.psf_b_high, "peak of the second Gaussian against the core's, from 0 to this", k_not_negative);
-    visitor.field("psf_sigma_p_px_low", config.psf_sigma_p_px_low, "PSF power-law wings, pixels", k_positive);
-    visitor.field("psf_sigma_p_px_high", config.psf_sigma_p_px_high, "", k_positive);
-    visitor.field("psf_beta_low", config.psf_beta_low, "power-law exponent", Range{2.1, 20});
-    visitor.field("psf_beta_high", config.psf_beta_high, "", Range{2.1, 20});
+    visitor.field("psf_sigma_p_px_low", config.psf_sigma_p_px_low, "PSF power-law wings, pixels, lowest", k_positive);
+    visitor.field("psf_sigma_p_px_high", config.psf_sigma_p_px_high, "PSF power-law wings, pixels, highest (uniform between)", k_positive);
+    visitor.field("psf_beta_low", config.psf_beta_low, "power-law exponent, lowest", Range{2.1, 20});
+    visitor.field("psf_beta_high", config.psf_beta_high, "power-law exponent, highest (uniform between)", Range{2.1, 20});
     visitor.field("psf_p0_high", config.psf_p0_high, "peak of the wings against the core's, from 0 to this", k_not_negative);
+    visitor.field("halo_share_high", config.halo_share_high, "share of a star's light in a wide halo, from 0 to this", k_unit_interval);
+    visitor.field("spike_share_high", config.spike_share_high, "share of a star's light in each of two diffraction spikes, from 0 to this",
+                  k_unit_interval);
     visitor.field("saturation_e_low", config.saturation_e_low, "electrons at which a pixel saturates, lowest", k_positive);
-    visitor.field("saturation_e_high", config.saturation_e_high, "highest (log-uniform between)", k_positive);
+    visitor.field("saturation_e_high", config.saturation_e_high, "electrons at which a pixel saturates, highest (log-uniform between)", k_positive);
     visitor.field("bad_pixel_share", config.bad_pixel_share, "share of pixels that are masked at random", k_unit_interval);
     visitor.field("edge_share", config.edge_share, "share of images that show an edge of the frame", k_unit_interval);
 }
@@ -66,7 +73,12 @@ Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random)
     psf.sigma_p_px = random.uniform(config.psf_sigma_p_px_low, config.psf_sigma_p_px_high);
     psf.beta = random.uniform(config.psf_beta_low, config.psf_beta_high);
     psf.p0 = random.uniform(0, config.psf_p0_high);
-    return {rate, background, saturation, survey::Psf::from_sdss(psf)};
+    const ScatteredLight scattered{.halo_share = random.uniform(0, config.halo_share_high),
+                                   .halo_sigma_px = random.uniform(k_halo_sigma_px.low, k_halo_sigma_px.high),
+                                   .spike_share = random.uniform(0, config.spike_share_high),
+                                   .spike_sigma_px = random.uniform(k_spike_sigma_px.low, k_spike_sigma_px.high),
+                                   .angle_rad = random.uniform(0, std::numbers::pi / 2)};
+    return {rate, background, saturation, survey::Psf::from_sdss(psf), scattered};
 }
 
 std::vector<BadRectangle> draw_bad_pixels(const ConditionsConfig& config, std::int64_t height, std::int64_t width,
@@ -84,7 +96,7 @@ std::vector<BadRectangle> draw_bad_pixels(const ConditionsConfig& config, std::i
         bad.push_back({below(height), below(width), upright ? length : thickness, upright ? thickness : length});
     }
     if (random.uniform() < config.edge_share) {
-        const std::int64_t depth = 1 + below(k_edge_depth_px);
+        const std::int64_t depth = std::min({1 + below(k_edge_depth_px), height, width});
         switch (below(4)) {
             case 0: bad.push_back({0, 0, depth, width}); break;
             case 1: bad.push_back({height - depth, 0, depth, width}); break;

@@ -108,7 +108,9 @@ void write_frame(const FramesConfig& config, const fs::path& folder, std::int64_
 std::string catalog_config(const FramesConfig& config) {
     std::string images;
     for (std::int64_t i = 0; i < config.frames; ++i) images += fmt::format("    \"{}\",\n", file_name("frame", i, "toml"));
-    return fmt::format("# bliss-mpi catalog THIS --set model=MODEL\n[survey]\nkind = \"generic\"\nimages = [\n{}]\n", images);
+    const ConditionsConfig& conditions = config.simulator.conditions;
+    return fmt::format("# bliss-mpi catalog THIS --set model=$PWD/MODEL   (relative paths start from this folder)\nsources_per_tile = {}\n\n[survey]\nkind = \"generic\"\nimages = [\n{}]\n",
+                       std::sqrt(conditions.sources_per_tile_low * conditions.sources_per_tile_high), images);
 }
 
 }  // namespace
@@ -124,8 +126,8 @@ void describe(ConfigVisitor& visitor, FramesConfig& config) {
 }
 
 void write_frames(const FramesConfig& config, const fs::path& folder, const comm::Communicator& comm) {
-    check_simulator(config.simulator);
     comm::agree_on(comm, [&] {
+        check_simulator(config.simulator);
         if (comm.rank() != 0) return;
         std::error_code status;
         fs::create_directories(folder, status);

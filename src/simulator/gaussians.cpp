@@ -19,6 +19,8 @@ struct ProfileComponent {
 /// Components much narrower than the PSF's core look alike behind it: below this ratio they are joined into one of the
 /// same flux and second moment. The error is of fourth order in the ratio.
 constexpr double k_join_ratio = 0.2;
+/// Width of a diffraction spike across, pixels.
+constexpr double k_spike_width_px = 1.5;
 
 struct Covariance {
     double xx, xy, yy;
@@ -92,6 +94,17 @@ void append_gaussians(const Source& source, const survey::Psf& psf, double toler
                    tolerance_e, out);
     append_profile(source, source.flux_e * (1 - shape.disk_fraction), shape.bulge_major_px, shape.bulge_axis_ratio,
                    k_de_vaucouleurs, psf, tolerance_e, out);
+}
+
+void append_scattered_light(const Source& star, const ScatteredLight& light, double tolerance_e, std::vector<Gaussian>& out) {
+    const double halo = light.halo_sigma_px * light.halo_sigma_px;
+    append_one(star, star.flux_e * light.halo_share, {halo, 0, halo}, tolerance_e, out);
+    const double along = light.spike_sigma_px * light.spike_sigma_px, across = k_spike_width_px * k_spike_width_px;
+    const double cos = std::cos(light.angle_rad), sin = std::sin(light.angle_rad);
+    const double more = along * cos * cos + across * sin * sin, less = along * sin * sin + across * cos * cos;
+    const double mixed = (along - across) * sin * cos;
+    append_one(star, star.flux_e * light.spike_share, {more, mixed, less}, tolerance_e, out);
+    append_one(star, star.flux_e * light.spike_share, {less, -mixed, more}, tolerance_e, out);
 }
 
 }  // namespace bliss::simulator

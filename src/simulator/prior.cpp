@@ -13,8 +13,8 @@ namespace {
 
 constexpr double k_axis_ratio_min = 0.05;
 
-// The disk's half-light radius along its major axis, arcsec. @source FACTS of the reference's galaxy prior: Gamma shape,
-// scale and offset.
+// The disk's half-light radius along its major axis, arcsec. @source the reference implementation's galaxy
+// prior: Gamma shape, scale and offset.
 double gamma_size_arcsec(RandomStream& random) { return 4.432725 * random.gamma(0.39330758) + 0.837189; }
 
 double axis_ratio(RandomStream& random) { return std::max(k_axis_ratio_min, random.uniform()); }

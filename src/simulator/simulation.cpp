@@ -3,21 +3,60 @@
 #include <Kokkos_Core.hpp>
 
 #include <algorithm>
+#include <cmath>
 
 namespace bliss::simulator {
 namespace {
 
-/// Sources up to this far off the image still shine into it.
+/// Sources up to this far off the image still shine into it,
 constexpr double k_margin_px = 16;
+/// and bright ones up to this far.
+constexpr double k_bright_margin_px = 100;
+constexpr double k_bright_e = 1e5;
+/// A saturated star's charge bleeds along one axis: up to this many radii of the saturated core, and this thick.
+constexpr double k_bleed_length = 3;
+constexpr double k_bleed_thickness = 0.4;
+
+/// Radius within which a star's light lies above `limit_e` electrons per pixel; 0 where it does nowhere.
+double radius_above(const Source& star, const survey::Psf& psf, double limit_e) {
+    double low = 0, high = 64;
+    if (star.flux_e * psf.value(0) <= limit_e) return 0;
+    for (int i = 0; i < 12; ++i) {
+        const double middle = 0.5 * (low + high);
+        (star.flux_e * psf.value(middle) > limit_e ? low : high) = middle;
+    }
+    return high;
+}
+
+/// Adds the trails of the saturated stars of an image, all along the same axis.
+void append_bleeding(const ImageTruth& truth, std::int64_t height, std::int64_t width, RandomStream& random, std::vector<BadRectangle>& bad) {
+    const bool upright = random.uniform() < 0.5;
+    for (const Source& star : truth.sources) {
+        const double radius = star.is_star ? radius_above(star, truth.conditions.psf, truth.conditions.saturation_e) : 0;
+        if (radius == 0) continue;
+        const double length = radius * (1 + k_bleed_length * random.uniform()), thickness = radius * k_bleed_thickness;
+        const auto span = [](double centre, double reach, std::int64_t side) {
+            const auto first = std::clamp<std::int64_t>(std::lround(centre - reach), 0, side);
+            return std::pair{first, std::clamp<std::int64_t>(std::lround(centre + reach) + 1, first, side) - first};
+        };
+        const auto [row, rows] = span(star.y_px, upright ? length : thickness, height);
+        const auto [col, cols] = span(star.x_px, upright ? thickness : length, width);
+        bad.push_back({row, col, rows, cols});
+    }
+}
 
 ImageTruth draw_truth(const SimulatorConfig& config, const SampleRange& range, std::uint32_t sample, const ImageBlock& block) {
     RandomStream conditions_random{range.seed, StreamPurpose::conditions, range.step, sample};
     RandomStream catalog_random{range.seed, StreamPurpose::catalog, range.step, sample};
     ImageTruth truth{draw_conditions(config.conditions, conditions_random), {}};
-    const Area area{-0.5 - k_margin_px, -0.5 - k_margin_px, static_cast<double>(block.width) + 2 * k_margin_px,
-                    static_cast<double>(block.height) + 2 * k_margin_px};
+    const auto width = static_cast<double>(block.width), height = static_cast<double>(block.height);
+    const Area area{-0.5 - k_bright_margin_px, -0.5 - k_bright_margin_px, width + 2 * k_bright_margin_px, height + 2 * k_bright_margin_px};
     const double rate_per_px = truth.conditions.sources_per_tile / (k_rate_tile_px * k_rate_tile_px);
     truth.sources = draw_catalog(config.prior, rate_per_px, area, catalog_random);
+    std::erase_if(truth.sources, [&](const Source& source) {
+        const double off = std::max(std::max(-0.5 - source.x_px, source.x_px - (width - 0.5)), std::max(-0.5 - source.y_px, source.y_px - (height - 0.5)));
+        return off > k_margin_px && source.flux_e < k_bright_e;
+    });
     return truth;
 }
 
@@ -29,6 +68,7 @@ GaussianLists expand(const SimulatorConfig& config, const std::vector<ImageTruth
         [&](const std::size_t i) {
             for (const Source& source : truths[i].sources) {
                 append_gaussians(source, truths[i].conditions.psf, config.tolerance_e, per_image[i]);
+                if (source.is_star) append_scattered_light(source, truths[i].conditions.scattered, config.tolerance_e, per_image[i]);
             }
         });
     Kokkos::fence();
@@ -52,7 +92,9 @@ void mark_bad_pixels(const SimulatorConfig& config, const SampleRange& range, co
             const Conditions& conditions = truths[static_cast<std::size_t>(image)].conditions;
             for (std::int64_t k = 0; k < pixels; ++k) valid[k] = electrons[k] < conditions.saturation_e ? 1 : 0;
             RandomStream random{range.seed, StreamPurpose::mask, range.step, range.first_sample + static_cast<std::uint32_t>(image)};
-            for (const BadRectangle& bad : draw_bad_pixels(config.conditions, block.height, block.width, random)) {
+            std::vector<BadRectangle> rectangles = draw_bad_pixels(config.conditions, block.height, block.width, random);
+            append_bleeding(truths[static_cast<std::size_t>(image)], block.height, block.width, random, rectangles);
+            for (const BadRectangle& bad : rectangles) {
                 const std::int64_t row_end = std::min(block.height, bad.row + bad.rows);
                 const std::int64_t col_end = std::min(block.width, bad.col + bad.cols);
                 for (std::int64_t row = bad.row; row < row_end; ++row) {

@@ -1,6 +1,7 @@
 #include "bliss/survey/frame.hpp"
 
 #include "bliss/core/error.hpp"
+#include "bliss/core/statistics.hpp"
 
 #include <fmt/format.h>
 
@@ -56,6 +57,25 @@ void check_frame(const Frame& frame) {
         }
     }
     if (valid == 0) refuse(frame, "no pixel is valid (all are NaN or masked); leave this frame out");
+}
+
+void mask_blank_pixels(Frame& frame) {
+    constexpr float k_sigmas = 50;
+    for (std::int64_t k = 0; k < frame.electrons.size(); ++k) {
+        float& pixel = frame.electrons.data()[k];
+        const float background = frame.background_e.data()[k];
+        if (pixel >= background - k_sigmas * std::sqrt(background) && std::isfinite(pixel)) continue;
+        pixel = background;
+        frame.valid.data()[k] = 0;
+    }
+}
+
+double median_background_e(const Frame& frame) {
+    std::vector<float> values;
+    for (std::int64_t k = 0; k < frame.background_e.size(); ++k) {
+        if (frame.valid.data()[k]) values.push_back(frame.background_e.data()[k]);
+    }
+    return median(std::move(values));
 }
 
 double valid_share(const Frame& frame) {

@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cmath>
 
 namespace bliss::survey {
@@ -100,6 +102,17 @@ Image<float> make_background(const GenericImageConfig& config, const std::filesy
     return estimate_background(image, valid);
 }
 
+/// @throws DataError where the header's unit is none that the configuration can mean.
+void check_unit(fits::FitsFile& file, const GenericImageConfig& config) {
+    auto unit = file.find_key<std::string>("BUNIT").value_or("");
+    std::ranges::transform(unit, unit.begin(), [](unsigned char c) { return std::tolower(c); });
+    const bool electrons = unit.starts_with("electron") || unit == "e" || unit == "e-";
+    const bool counts = unit.starts_with("adu") || unit.starts_with("count") || unit == "dn";
+    if (unit.empty() || (config.unit == "electrons" ? electrons : counts)) return;
+    throw DataError(fmt::format("{}: its header says BUNIT = '{}', the configuration unit = \"{}\"; correct one, or convert the image",
+                                file.path().string(), unit, config.unit));
+}
+
 std::optional<Wcs> read_wcs(fits::FitsFile& file, const std::string& source) {
     if (!file.find_key<std::string>("CTYPE1")) return std::nullopt;
     const auto [cards, count] = file.header_cards();
@@ -149,6 +162,7 @@ Frame read_generic_frame(const GenericImageConfig& config, const std::filesystem
     const auto path = folder / config.image;
     auto file = fits::FitsFile::open(path);
     file.select(static_cast<int>(config.hdu));
+    check_unit(file, config);
     Image<float> pixels = file.read_image<float>();
     auto wcs = read_wcs(file, path.string());
 
@@ -160,11 +174,7 @@ Frame read_generic_frame(const GenericImageConfig& config, const std::filesystem
         for (std::int64_t col = 0; col < pixels.width(); ++col) {
             const double sky_e = background(row, col) * gain;
             background(row, col) = static_cast<float>(sky_e + pedestal_e);
-            // A pixel that is not finite holds the background: masked, and harmless to whatever sums over it.
-            pixels(row, col) =
-                std::isfinite(pixels(row, col))
-                    ? static_cast<float>(pixels(row, col) * gain + (config.sky_subtracted ? sky_e : 0) + pedestal_e)
-                    : background(row, col);
+            pixels(row, col) = static_cast<float>(pixels(row, col) * gain + (config.sky_subtracted ? sky_e : 0) + pedestal_e);
         }
     }
     // One count has the zero point's magnitude.
@@ -177,8 +187,10 @@ Frame read_generic_frame(const GenericImageConfig& config, const std::filesystem
                 .electrons_per_nmgy = {},
                 .psf = std::move(psf),
                 .wcs = std::move(wcs),
-                .source = path.string()};
+                .source = path.string(),
+                .has_mask = !config.mask_image.empty()};
     frame.electrons_per_nmgy.assign(static_cast<std::size_t>(frame.width()), static_cast<float>(electrons_per_nmgy));
+    mask_blank_pixels(frame);
     check_frame(frame);
     return frame;
 }

@@ -142,6 +142,12 @@ Psf Psf::from_sdss(const SdssParameters& parameters) {
     return Psf(components_of(peaks));
 }
 
+Psf Psf::convolved(double sigma_px) const {
+    std::vector<PsfComponent> components = components_;
+    for (auto& component : components) component.sigma_px = std::hypot(component.sigma_px, sigma_px);
+    return Psf(std::move(components));
+}
+
 double Psf::value(double r_px) const {
     double sum = 0;
     for (const auto& [weight, sigma] : components_) {

@@ -28,16 +28,32 @@ std::filesystem::path frame_path(const SdssField& field) {
     for (const char* const suffix : {"", ".bz2", ".gz"}) {
         auto path = plain;
         path += suffix;
-        if (std::filesystem::exists(path)) return path;
+        std::error_code none;
+        if (std::filesystem::exists(path, none)) return path;
     }
     throw FitsError(fmt::format("{}: opening: no such file, nor with .bz2 or .gz; check the folder and the field's number",
                                 plain.string()));
+}
+
+/// A file that was given another's name would be believed: its header says whose it is.
+/// @param field_key where the header has the field's number, FRAME or FIELD. @throws DataError
+void check_identity(fits::FitsFile& file, const SdssField& field, const std::string& field_key) {
+    const auto check = [&](const std::string& key, std::int64_t wanted) {
+        const auto found = file.find_key<std::int64_t>(key);
+        if (!found || *found == wanted) return;
+        throw DataError(fmt::format("{}: its header says {} = {}, {} was expected: the file is another field's; fetch it again",
+                                    file.path().string(), key, *found, wanted));
+    };
+    check("RUN", field.id.run);
+    check("CAMCOL", field.id.camcol);
+    check(field_key, field.id.field);
 }
 
 Psf read_psf(const SdssField& field) {
     const auto path =
         field.folder / fmt::format("psField-{:06}-{}-{:04}.fit", field.id.run, field.id.camcol, field.id.field);
     auto file = fits::FitsFile::open(path);
+    check_identity(file, field, "FIELD");
     constexpr int k_parameters_hdu = 6;
     file.select(k_parameters_hdu);
     const std::int64_t band = band_index(field.band);
@@ -106,9 +122,11 @@ struct GridPoint {
     float high_share = 0;
 };
 
-std::vector<GridPoint> grid_points(const Image<float>& positions, std::int64_t nodes) {
+/// @throws DataError naming `where` for a position that is not finite.
+std::vector<GridPoint> grid_points(const Image<float>& positions, std::int64_t nodes, const std::string& where) {
     std::vector<GridPoint> points;
     for (const float position : positions.pixels()) {
+        if (!std::isfinite(position)) throw DataError(where + ": a position of the sky's grid is not a number; fetch the file again");
         const float clipped = std::clamp(position, 0.0F, static_cast<float>(nodes - 1));
         const auto low = static_cast<std::int64_t>(clipped);
         points.push_back({low, std::min(low + 1, nodes - 1), clipped - static_cast<float>(low)});
@@ -132,8 +150,9 @@ Image<float> read_sky(fits::FitsFile& file, std::int64_t height, std::int64_t wi
     }
     const std::int64_t nodes_x = shape[1];
     const auto at = [&](std::int64_t row, std::int64_t col) { return flat(0, row * nodes_x + col); };
-    const auto columns = grid_points(x, nodes_x);
-    const auto rows = grid_points(y, shape[0]);
+    const std::string where = fmt::format("{}[HDU {}]", file.path().string(), k_sky_hdu);
+    const auto columns = grid_points(x, nodes_x, where + ", XINTERP");
+    const auto rows = grid_points(y, shape[0], where + ", YINTERP");
     Image<float> sky(height, width);
     for (std::int64_t row = 0; row < height; ++row) {
         const auto& v = rows[static_cast<std::size_t>(row)];
@@ -147,16 +166,20 @@ Image<float> read_sky(fits::FitsFile& file, std::int64_t height, std::int64_t wi
     return sky;
 }
 
-void apply_mask_file(const SdssField& field, Image<std::uint8_t>& valid) {
+/// @return whether there is a mask file
+bool apply_mask_file(const SdssField& field, Image<std::uint8_t>& valid) {
     const auto path =
         field.folder / fmt::format("fpM-{:06}-{}{}-{:04}.fit", field.id.run, field.band, field.id.camcol, field.id.field);
-    if (!std::filesystem::exists(path)) {
+    std::error_code none;
+    if (!std::filesystem::exists(path, none)) {
         spdlog::warn("{}: no mask file; saturated stars and cosmic rays of field {} stay unmasked", path.string(),
                      to_string(field.id));
-        return;
+        return false;
     }
     auto file = fits::FitsFile::open(path);
+    check_identity(file, field, "FIELD");
     apply_sdss_mask(file, valid);
+    return true;
 }
 
 }  // namespace
@@ -165,6 +188,10 @@ Frame read_sdss_frame(const SdssField& field) {
     band_index(field.band);
     const auto path = frame_path(field);
     auto file = fits::FitsFile::open(path);
+    check_identity(file, field, "FRAME");
+    if (const auto filter = file.find_key<std::string>("FILTER"); filter && *filter != field.band) {
+        throw DataError(fmt::format("{}: its header says FILTER = {}, {} was expected; fetch it again", path.string(), *filter, field.band));
+    }
     Image<float> electrons = file.read_image<float>();
     const auto [cards, card_count] = file.header_cards();
     const std::int64_t height = electrons.height();
@@ -188,13 +215,9 @@ Frame read_sdss_frame(const SdssField& field) {
             float& pixel = electrons(row, col);
             background_e = background_e * gain + pedestal;
             pixel = pixel / nmgy_per_count[static_cast<std::size_t>(col)] * gain + background_e;
-            if (!std::isfinite(pixel)) {
-                pixel = background_e;  // a masked pixel holds something harmless
-                valid(row, col) = 0;
-            }
         }
     }
-    apply_mask_file(field, valid);
+    const bool has_mask = apply_mask_file(field, valid);
 
     std::vector<float> electrons_per_nmgy;
     for (const float calibration : nmgy_per_count) electrons_per_nmgy.push_back(gain / calibration);
@@ -206,7 +229,9 @@ Frame read_sdss_frame(const SdssField& field) {
                 .electrons_per_nmgy = std::move(electrons_per_nmgy),
                 .psf = read_psf(field),
                 .wcs = Wcs::from_header(cards, card_count, path.string()),
-                .source = path.string()};
+                .source = path.string(),
+                .has_mask = has_mask};
+    mask_blank_pixels(frame);
     check_frame(frame);
     return frame;
 }

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <limits>
 #include <mutex>
+#include <string_view>
 
 namespace bliss::survey {
 namespace {
@@ -48,6 +49,11 @@ struct Wcs::Impl {
             throw DataError(
                 fmt::format("{}: the header holds no celestial coordinates (CTYPE1 and CTYPE2 name none)", source));
         }
+        const std::string_view kind{wcs.lngtyp}, system{wcs.radesys};
+        if (kind != "RA" || !(system.empty() || system == "ICRS" || system == "FK5")) {
+            throw DataError(fmt::format("{}: the header's coordinates are {} {} in system '{}'; RA and DEC in ICRS or FK5 are needed", source,
+                                        wcs.lngtyp, wcs.lattyp, system));
+        }
         has_distortion = wcs.lin.dispre != nullptr || wcs.lin.disseq != nullptr;
     }
 
@@ -58,6 +64,8 @@ struct Wcs::Impl {
         return function();
     }
 };
+
+std::string wcslib_version() { return ::wcslib_version(nullptr); }
 
 Wcs Wcs::from_header(const std::string& cards, int card_count, const std::string& source) {
     const std::lock_guard lock(parser_mutex());

@@ -1,24 +1,74 @@
 #include "bliss/tile/features.hpp"
 
 #include "bliss/tile/grid.hpp"
+#include "bliss/tile/one_thread.hpp"
 
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace bliss::tile {
 
-at::Tensor features(const PixelBlock& pixels, const std::vector<double>& compression_scales) {
-    const at::Tensor valid = pixels.valid.to(torch::kFloat);                                            // (B, H, W)
-    const at::Tensor u = (pixels.electrons - pixels.background_e) * pixels.background_e.rsqrt() * valid;  // (B, H, W)
-    const auto scales = static_cast<std::int64_t>(compression_scales.size());
-    at::Tensor out = torch::empty({u.size(0), scales + 1, u.size(1), u.size(2)},
-                                  torch::TensorOptions().dtype(torch::kFloat).memory_format(torch::MemoryFormat::ChannelsLast));
-    for (std::int64_t c = 0; c < scales; ++c) {
-        out.select(1, c).copy_(torch::asinh(u / compression_scales[static_cast<std::size_t>(c)]));
+namespace {
+
+/// Widths of the Gaussians that stand for a star and for galaxies, pixels.
+constexpr double k_filter_sigmas_px[k_filter_count] = {0, 1.5, 3.5};
+/// Signal-to-noise ratio at which the compression of a filtered image sets in: about that of the faintest sources.
+constexpr double k_filtered_scale = 3;
+/// No pixel of any image is farther from the background, in units of the noise; keeps what follows finite.
+constexpr double k_u_limit = 1e6;
+/// Rows computed at once: they stay in the cache.
+constexpr std::int64_t k_rows_at_once = 32;
+
+/// asinh(x / scale), from functions that LibTorch vectorises.
+at::Tensor compressed(const at::Tensor& x, double scale) {
+    const at::Tensor size = x.abs().div_(scale);
+    return torch::sqrt(size.square().add_(1)).add_(size).log_().copysign_(x);
+}
+
+}  // namespace
+
+at::Tensor matched_filters(const survey::Psf& psf) {
+    at::Tensor filters = torch::empty({k_filter_count, k_filter_px, k_filter_px});
+    auto at = filters.accessor<float, 3>();
+    for (std::int64_t k = 0; k < k_filter_count; ++k) {
+        const survey::Psf profile = psf.convolved(k_filter_sigmas_px[k]);
+        for (std::int64_t row = 0; row < k_filter_px; ++row) {
+            for (std::int64_t col = 0; col < k_filter_px; ++col) {
+                const double dy = static_cast<double>(row - k_filter_px / 2), dx = static_cast<double>(col - k_filter_px / 2);
+                at[k][row][col] = static_cast<float>(profile.value(std::hypot(dx, dy)));
+            }
+        }
     }
-    out.select(1, scales).copy_(valid);
+    return filters / filters.square().sum({1, 2}, true).sqrt();
+}
+
+at::Tensor features(const PixelBlock& pixels, const at::Tensor& filters, const std::vector<double>& compression_scales) {
+    const std::int64_t images = pixels.electrons.size(0), height = pixels.electrons.size(1), width = pixels.electrons.size(2);
+    const auto scales = static_cast<std::int64_t>(compression_scales.size());
+    constexpr std::int64_t reach = k_filter_px / 2;
+    const at::Tensor background = pixels.background_e.expand({images, height, -1});
+    at::Tensor out = torch::empty({images, feature_count(compression_scales.size()), height, width},
+                                  torch::TensorOptions().dtype(torch::kFloat).memory_format(torch::MemoryFormat::ChannelsLast));
+    const std::int64_t pieces = (height + k_rows_at_once - 1) / k_rows_at_once;
+    for_each_on_one_thread(images * pieces, [&](std::int64_t k) {
+        const std::int64_t image = k / pieces, first = k % pieces * k_rows_at_once, last = std::min(height, first + k_rows_at_once);
+        const std::int64_t from = std::max<std::int64_t>(0, first - reach), to = std::min(height, last + reach);
+        const auto rows = [&](const at::Tensor& of) { return of[image].slice(0, from, to); };
+        const at::Tensor valid = rows(pixels.valid).to(torch::kFloat);
+        const at::Tensor gamma = rows(background);
+        const at::Tensor u = (rows(pixels.electrons) - gamma).mul_(gamma.rsqrt()).clamp_(-k_u_limit, k_u_limit).mul_(valid);  // (rows, W)
+        const at::Tensor channels = out[image].slice(1, first, last);                           // (C, rows, W)
+        for (std::int64_t c = 0; c < scales; ++c) {
+            channels[c].copy_(compressed(u.slice(0, first - from, last - from), compression_scales[static_cast<std::size_t>(c)]));
+        }
+        const at::Tensor around = torch::constant_pad_nd(u, {reach, reach, reach - (first - from), reach - (to - last)});
+        const at::Tensor filtered = torch::conv2d(around.unsqueeze(0).unsqueeze(0), filters[image].unsqueeze(1))[0];  // (F, rows, W)
+        channels.slice(0, scales, scales + k_filter_count).copy_(compressed(filtered, k_filtered_scale));
+        channels[scales + k_filter_count].copy_(valid.slice(0, first - from, last - from));
+    });
     return out;
 }
 

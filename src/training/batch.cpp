@@ -27,18 +27,21 @@ Batch make_batch(const TrainingConfig& config, const simulator::SampleRange& ran
 
     Batch batch;
     batch.range = range;
-    batch.conditions = torch::empty({images, encoder::k_condition_count});
+    batch.conditions = {torch::empty({images, encoder::k_condition_count}), torch::empty({images, 1}), {}};
+    at::Tensor filters = torch::empty({images, tile::k_filter_count, tile::k_filter_px, tile::k_filter_px});
     batch.psf_profiles = torch::empty({images, encoder::k_profile_length});
     for (std::int64_t i = 0; i < images; ++i) {
         const simulator::Conditions& conditions = truths[static_cast<std::size_t>(i)].conditions;
         pixels.background_e[i] = conditions.background_e;
+        batch.conditions.rate[i] = encoder::rate_conditioning(conditions.sources_per_tile);
+        filters[i] = tile::matched_filters(conditions.psf);
         const auto numbers = encoder::conditioning(conditions.psf, conditions.background_e);
         const auto profile = encoder::psf_profile(conditions.psf);
-        std::copy(numbers.begin(), numbers.end(), batch.conditions.data_ptr<float>() + i * encoder::k_condition_count);
+        std::copy(numbers.begin(), numbers.end(), batch.conditions.numbers.data_ptr<float>() + i * encoder::k_condition_count);
         std::copy(profile.begin(), profile.end(), batch.psf_profiles.data_ptr<float>() + i * encoder::k_profile_length);
     }
-    batch.features = tile::features(pixels, config.encoder.compression_scales);
-    batch.ln_noise = 0.5 * torch::log(pixels.background_e).unsqueeze(-1);
+    batch.features = tile::features(pixels, filters, config.encoder.compression_scales);
+    batch.conditions.ln_noise = 0.5 * torch::log(pixels.background_e).unsqueeze(-1);
     batch.labels = make_labels(truths, config.simulator.prior.label_flux_min_e, config.tiles_per_side, config.encoder.max_sources);
     batch.is_star = torch::empty({static_cast<std::int64_t>(batch.labels.sources.size())});
     for (std::size_t k = 0; k < batch.labels.sources.size(); ++k) {
@@ -75,7 +78,7 @@ encoder::SourceWindows windows_at_inferred_locations(const Batch& batch, const e
     }
     windows.features = tile::crops(batch.features, image, row, col, tile::k_padded_tile_px);
     windows.psf_index = torch::tensor(image);
-    windows.conditions = batch.conditions.index_select(0, windows.psf_index);
+    windows.conditions = batch.conditions.numbers.index_select(0, windows.psf_index);
     windows.psf_profiles = batch.psf_profiles;
     return windows;
 }

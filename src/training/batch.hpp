@@ -11,8 +11,7 @@ namespace bliss::training {
 /// Simulated images as the networks read them, with what they should say. B images of T x T labelled tiles.
 struct Batch {
     at::Tensor features;      ///< (B, C, 4 T + 48, 4 T + 48)
-    at::Tensor conditions;    ///< (B, k_condition_count)
-    at::Tensor ln_noise;      ///< (B, 1, 1, 1)
+    encoder::ImageConditions conditions;
     at::Tensor psf_profiles;  ///< (B, k_profile_length)
     at::Tensor is_star;       ///< (sources) 1 or 0
     Labels labels;

@@ -11,15 +11,13 @@ void describe(ConfigVisitor& visitor, TrainingConfig& config) {
     visitor.field("steps", config.steps, "optimiser steps", Range{1, 4e9});
     visitor.field("images_per_step", config.images_per_step, "simulated images of one step, over all ranks", Range{1, 65536});
     visitor.field("tiles_per_side", config.tiles_per_side, "labelled tiles along an image's side", Range{1, 512});
-    visitor.field("learning_rate", config.learning_rate, "Adam's, at its highest", k_positive);
+    visitor.field("learning_rate", config.learning_rate, "of the optimiser, at its highest", k_positive);
     visitor.field("warmup_steps", config.warmup_steps, "steps of linear warm-up", k_not_negative);
     visitor.field("final_learning_rate_share", config.final_learning_rate_share, "last learning rate against the highest (cosine)",
                   k_unit_interval);
     visitor.field("gradient_norm_limit", config.gradient_norm_limit, "gradients are scaled down to this norm", k_positive);
     visitor.field("weight_average_decay", config.weight_average_decay, "of the exponential average that becomes the model", Range{0, 0.999999});
-    visitor.choice("precision", config.precision, "arithmetic of the convolutions",
-                   {Choice<Precision>{"auto", Precision::automatic}, Choice<Precision>{"float32", Precision::float32},
-                    Choice<Precision>{"bfloat16", Precision::bfloat16}});
+    encoder::describe_precision(visitor, config.precision);
     visitor.field("validation_images", config.validation_images, "fixed simulated images the average is judged on", k_not_negative);
     visitor.field("validation_every", config.validation_every, "steps between validations", Range{1, 1e9});
     visitor.field("checkpoint_every", config.checkpoint_every, "steps between checkpoints", Range{1, 1e9});

@@ -18,7 +18,9 @@ public:
 
     void zero_gradients() { gradients_.zero_(); }
 
-    /// Scales the gradients to the norm limit, takes an Adam step, moves the average. @return norm before scaling
+    /// Scales the gradients to the norm limit, takes a step, moves the average. Weight matrices (a convolution's rows are its
+    /// output channels) take a step of Muon, with Nesterov momentum; all else one of Adam. Where the gradients are not finite nothing
+    /// changes. @return norm before scaling
     double step(double learning_rate, double norm_limit, double average_decay);
 
     /// Exchanges the weights with their average, and back.
@@ -31,6 +33,12 @@ public:
     void set_step(std::int64_t step) { step_ = step; }
 
 private:
+    /// A weight matrix in the block: rows are output channels.
+    struct Matrix {
+        std::int64_t offset, rows, cols;
+    };
+
+    std::vector<Matrix> matrices_;
     at::Tensor values_;
     at::Tensor gradients_;
     at::Tensor average_;

@@ -39,6 +39,18 @@ void append_line(const fs::path& path, const nlohmann::json& line) {
     if (!file) throw IoError(fmt::format("{}: cannot be written; check permissions and free space", path.string()));
 }
 
+/// Drops what a killed run wrote after its last checkpoint, so that each step stands once.
+void forget_after(const fs::path& path, std::int64_t step) {
+    if (!fs::exists(path)) return;
+    std::ifstream file{path};
+    std::string kept, text;
+    while (std::getline(file, text)) {
+        const nlohmann::json line = nlohmann::json::parse(text, nullptr, false);
+        if (line.is_object() && line.value("step", step + 1) <= step) kept += text + '\n';
+    }
+    write_file(path, kept);
+}
+
 void create_folder(const fs::path& folder) {
     std::error_code status;
     fs::create_directories(folder, status);
@@ -111,11 +123,17 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
     comm::agree_on(comm, [&] {
         if (root) create_folder(options.output);
     });
-    std::int64_t resume = root && !options.fresh && fs::exists(checkpoint) ? 1 : 0;
+    nlohmann::json validation = nlohmann::json::object();
+    std::int64_t resume = 0;
+    comm::agree_on(comm, [&] {
+        if (root && !options.fresh && fs::exists(checkpoint)) resume = 1;
+    });
     comm.broadcast(resume);
     comm::agree_on(comm, [&] {
-        if (resume) trainer.load_checkpoint(checkpoint);
-        else if (root) fs::remove(metrics);
+        if (resume) validation = nlohmann::json::parse(trainer.load_checkpoint(checkpoint), nullptr, false);
+        if (!validation.is_object()) validation = nlohmann::json::object();
+        if (root && resume) forget_after(metrics, trainer.steps_done());
+        if (root && !resume) fs::remove(metrics);
         if (root) write_file(options.output / "config.toml", to_toml(config));
     });
     if (resume) spdlog::info("resuming at step {} from {}", trainer.steps_done(), checkpoint.string());
@@ -123,7 +141,6 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
     const auto start = Clock::now();
     const std::int64_t first_step = trainer.steps_done();
     Window window;
-    nlohmann::json validation = nlohmann::json::object();
     while (trainer.steps_done() < config.steps) {
         window.add(trainer.step());
         const std::int64_t step = trainer.steps_done();
@@ -131,6 +148,7 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
         const bool validate = config.validation_images > 0 && (step % config.validation_every == 0 || last);
         if (validate) validation = to_json(trainer.validate(), "validation_");
         const bool save = step % config.checkpoint_every == 0 || last;
+        if (save) trainer.synchronize();
         comm::agree_on(comm, [&] {
             if (!root) return;
             if (validate || last || window.due()) {
@@ -144,7 +162,7 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
             }
             if (save) {
                 trainer.save_model(model, validation.dump());  // usable while the training goes on
-                trainer.save_checkpoint(checkpoint);
+                trainer.save_checkpoint(checkpoint, validation.dump());
             }
         });
     }

@@ -1,6 +1,7 @@
 #include "bliss/training/trainer.hpp"
 
 #include "batch.hpp"
+#include "bliss/comm/agree.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/core/hash.hpp"
 #include "bliss/encoder/precision.hpp"
@@ -12,6 +13,7 @@
 #include <spdlog/spdlog.h>
 #include <torch/torch.h>
 
+#include <charconv>
 #include <cmath>
 #include <numbers>
 
@@ -67,8 +69,7 @@ struct Trainer::Impl {
           classification{*model.classification} {
         comm_broadcast(detection.values());
         comm_broadcast(classification.values());
-        bfloat16 = config.precision == Precision::bfloat16 ||
-                   (config.precision == Precision::automatic && encoder::processor_has_bfloat16());
+        bfloat16 = encoder::choose_precision(config.precision, comm) == encoder::Precision::bfloat16;
         images_of_rank = config.images_per_step / comm.size();
     }
 
@@ -90,7 +91,7 @@ struct Trainer::Impl {
             const MixedPrecision mixed{bfloat16};
             raw = model.detection->forward(batch.features, batch.conditions);
         }
-        const encoder::TilePosterior q = model.detection->posterior(raw, batch.ln_noise);
+        const encoder::TilePosterior q = model.detection->posterior(raw, batch.conditions);
         const DetectionLoss loss = detection_loss(q, batch.labels);
         if (backward) ((loss.count + loss.location + loss.flux) / global_tiles).backward();
         sums.count += loss.count.item<double>();
@@ -160,8 +161,18 @@ StepReport Trainer::step() {
     self.reduce(self.classification);
     StepReport report = sums.report(self.comm);
     report.learning_rate = learning_rate_at(config, self.steps_done);
-    report.gradient_norm = self.detection.step(report.learning_rate, config.gradient_norm_limit, config.weight_average_decay);
-    self.classification.step(report.learning_rate, config.gradient_norm_limit, config.weight_average_decay);
+    const auto take_step = [&](FlatParameters& parameters) {
+        const double norm = parameters.step(report.learning_rate, config.gradient_norm_limit, config.weight_average_decay);
+        comm::agree_on(self.comm, [&] {
+            if (std::isfinite(norm)) return;
+            throw Error(fmt::format("training: the gradients of step {} (seed {}) are not finite; the last checkpoint is good, lower "
+                                    "learning_rate",
+                                    self.steps_done, config.seed));
+        });
+        return norm;
+    };
+    report.gradient_norm = take_step(self.detection);
+    take_step(self.classification);
     report.step = ++self.steps_done;
     return report;
 }
@@ -187,17 +198,25 @@ StepReport Trainer::validate() {
     return report;
 }
 
-void Trainer::save_checkpoint(const std::filesystem::path& path) {
+void Trainer::synchronize() {
+    if (impl_->comm.size() == 1) return;
+    for (FlatParameters* const parameters : {&impl_->detection, &impl_->classification}) {
+        for (auto& [name, block] : parameters->state()) impl_->comm_broadcast(block);
+    }
+}
+
+void Trainer::save_checkpoint(const std::filesystem::path& path, const std::string& metrics_json) {
     encoder::TensorFile file;
     for (auto& [name, tensor] : impl_->detection.state()) file.tensors.emplace("detection." + name, tensor);
     for (auto& [name, tensor] : impl_->classification.state()) file.tensors.emplace("classification." + name, tensor);
     file.metadata = {{"format", "bliss-checkpoint"},
                      {"step", std::to_string(impl_->steps_done)},
+                     {"metrics", metrics_json},
                      {"configuration", to_toml(impl_->config, false)}};
     encoder::write_tensor_file(path, file);
 }
 
-void Trainer::load_checkpoint(const std::filesystem::path& path) {
+std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
     const encoder::TensorFile file = encoder::read_tensor_file(path);
     const auto text = [&](const char* key) {
         const auto found = file.metadata.find(key);
@@ -221,9 +240,13 @@ void Trainer::load_checkpoint(const std::filesystem::path& path) {
         }
         parameters.set_step(impl_->steps_done);
     };
-    impl_->steps_done = std::stoll(text("step"));
+    const std::string step = text("step");
+    if (std::from_chars(step.data(), step.data() + step.size(), impl_->steps_done).ec != std::errc{}) {
+        throw DataError(fmt::format("{}: the checkpoint's step '{}' is no number; use --fresh to start over", path.string(), step));
+    }
     fill("detection.", impl_->detection);
     fill("classification.", impl_->classification);
+    return text("metrics");
 }
 
 void Trainer::save_model(const std::filesystem::path& path, const std::string& metrics_json) {

@@ -24,7 +24,7 @@ HEIGHT_PX, WIDTH_PX = 300, 260  # of a simulated frame; not square and no multip
 # A run takes seconds; this long it hangs, also where other work shares the cores.
 TIMEOUT_S = 120
 
-# What the program says of a problem, without the ranks: all ranks that report one speak of the same.
+# What the program says of a problem, without the ranks: however many meet it, it is told once.
 PROBLEM = re.compile(r"^(?:bliss-mpi: error|[\d:]+ error)(?: \(rank \d+\)| \[rank \d+\])?:? (?:rank \d+: )?(.*)$")
 
 
@@ -38,9 +38,8 @@ class Run:
     err: str
 
     def problems(self):
-        """The distinct problems on stderr, in order."""
-        found = [match[1] for line in self.err.splitlines() if (match := PROBLEM.match(line))]
-        return list(dict.fromkeys(found))
+        """The problems on stderr, in order."""
+        return [match[1] for line in self.err.splitlines() if (match := PROBLEM.match(line))]
 
     def __str__(self):
         command = " ".join(map(str, self.command))

@@ -27,6 +27,7 @@ class BadFields(Case):
             self.assertEqual(field["status"], 0 if reason is None else 1, field["reason"])
             self.assertIn(reason or "", field["reason"].decode())
             self.assertEqual(field["source_count"] > 0, reason is None)
+            self.assertEqual(bool(numpy.isfinite(field["background_e"])), reason is None)
             self.assertEqual((sources["field_index"] == index).sum(), field["source_count"])
         report = json.loads((folder / "run-report.json").read_text())
         failed = sum(f["status"] for rank in report["per_rank"] for f in rank["fields"])
@@ -118,6 +119,24 @@ class Sdss(BadFields):
         self.change_frame(lambda hdus: hdus.pop())
         self.check_fails(FRAME, "HDU 2")
 
+    def test_sky_grid_that_is_no_number(self):
+        self.change_frame(lambda hdus: hdus[2].data["XINTERP"].__setitem__((0, 5), numpy.nan))
+        self.check_fails(FRAME, "XINTERP", "fetch")
+
+    def test_another_fields_file(self):
+        self.change_frame(lambda hdus: hdus[0].header.set("RUN", 95))
+        self.check_fails(FRAME, "RUN = 95", "94 was expected")
+
+    def test_another_bands_file(self):
+        self.change_frame(lambda hdus: hdus[0].header.set("FILTER", "g"))
+        self.check_fails(FRAME, "FILTER = g", "r was expected")
+
+    def test_another_fields_psf(self):
+        with fits.open(REAL_FOLDER / PSF) as hdus:
+            hdus[0].header["FIELD"] = 13
+            hdus.writeto(self.data / PSF, overwrite=True)
+        self.check_fails(PSF, "FIELD = 13")
+
     def test_no_psf_file(self):
         (self.data / PSF).unlink()
         self.check_fails(PSF, "no such file", ranks=(0, 2))
@@ -153,6 +172,8 @@ class Generic(BadFields):
         with fits.open(cls.survey / "frame-0000.fits") as hdus:
             hdus[0].data[:] = numpy.nan
             hdus.writeto(cls.survey / "nan.fits")
+            hdus[0].header["BUNIT"] = "nanomaggy"
+            hdus.writeto(cls.survey / "nanomaggies.fits")
         fits.writeto(cls.survey / "small-mask.fits", numpy.zeros((30, 20), numpy.uint8))
 
     # Name: (what differs from a good image's configuration, words of the message)
@@ -165,6 +186,7 @@ class Generic(BadFields):
         "band": ('band = "g"', ["frame-0000.fits", "band 'g'", "band 'r'"]),
         "mask": ('mask_image = "small-mask.fits"', ["small-mask.fits", "[30, 20]", "[300, 260]"]),
         "unit": ('unit = "photons"', ["unit", "photons", "electrons"]),
+        "header": ('image = "nanomaggies.fits"', ["nanomaggies.fits", "BUNIT", "nanomaggy", "electrons"]),
         "psf": ("psf_fwhm_px = 0", ["psf_fwhm_px"]),
         "unknown": ('bnad = "r"', ["unknown.toml", "bnad", "did you mean 'band'"]),
         "range": ("gain_e_per_adu = -2", ["range.toml", "gain_e_per_adu", "positive"]),

@@ -17,7 +17,8 @@ from astropy.wcs import WCS
 
 from support import HEIGHT_PX, REAL_CONFIG, REAL_FOLDER, WIDTH_PX, Case, bliss, sha256, simulate
 
-UNITS = {"x_px": "px", "y_px": "px", "x_err_px": "px", "y_err_px": "px", "ra_deg": "deg", "dec_deg": "deg",
+UNITS = {"x_px": "px", "y_px": "px", "x_err_px": "px", "y_err_px": "px", "x_low_px": "px", "x_high_px": "px", "y_low_px": "px", "y_high_px": "px",
+         "ra_deg": "deg", "dec_deg": "deg",
          "flux_nmgy": "nmgy", "flux_err_nmgy": "nmgy", "mag": "mag", "mag_err": "mag"}
 MODE, FLOOR = 16, 0.05
 
@@ -65,7 +66,7 @@ class Catalogue(Case):
         self.assertDone(self.first_run)
 
     def test_attributes(self):
-        self.assertEqual(self.attributes["schema_version"], "1")
+        self.assertEqual(self.attributes["schema_version"], "2")
         self.assertIn(f"bliss-mpi {self.attributes['program_version']}\n", bliss("--version").out)
         self.assertEqual(self.attributes["model_sha256"], sha256(self.model))
         configuration = self.attributes["configuration"]
@@ -102,8 +103,8 @@ class Catalogue(Case):
         self.assertGreater(len(s), 100)
         self.assertTrue(((s["p_source"] >= FLOOR) & (s["p_source"] <= 1)).all())
         self.assertTrue(((s["p_star"] >= 0) & (s["p_star"] <= 1)).all())
-        for name, tiles in (("x_px", 512), ("y_px", 373)):  # the last tile row reaches beyond the frame
-            self.assertTrue(((s[name] >= -0.5) & (s[name] < 4 * tiles - 0.5)).all(), name)
+        for name, side in (("x_px", 2048), ("y_px", 1489)):  # the last tile row reaches beyond the frame, sources do not
+            self.assertTrue(((s[name] >= -0.5) & (s[name] < side - 0.5)).all(), name)
         self.assertTrue((numpy.abs(s["x_px"] - 4 * s["tile_col"] - 1.5) < 6).all(), "no further than a neighbouring tile")
         numpy.testing.assert_allclose(s["mag"], 22.5 - 2.5 * numpy.log10(s["flux_nmgy"]), rtol=0, atol=1e-9)
         numpy.testing.assert_array_equal((s["flags"] & MODE) != 0, s["p_source"] >= 0.5)
@@ -146,12 +147,13 @@ class Catalogue(Case):
             hdus.verify("exception")
             self.assertEqual([hdu.name for hdu in hdus], ["PRIMARY", "CATALOG", "FIELDS"])
             header = hdus["CATALOG"].header
-            self.assertEqual((header["MODELSHA"], header["SCHEMA"]), (sha256(self.model), 1))
+            self.assertEqual((header["MODELSHA"], header["SCHEMA"]), (sha256(self.model), 2))
             self.assertEqual(header["CONFSHA"], self.attributes["configuration_sha256"])
             for column in hdus["CATALOG"].columns:
                 unit = {"px": "pixel"}.get(UNITS.get(column.name), UNITS.get(column.name))  # the FITS standard's word
                 self.assertEqual(column.unit, unit, column.name)
-            self.assertEqual(hdus["FIELDS"].data["source_count"][0], len(self.sources))
+            fields = hdus["FIELDS"].data
+            self.assertEqual((fields["first_source"][0], fields["source_count"][0]), (0, len(self.kept())))
 
     def test_csv(self):
         for threshold, expected in ((0, self.sources), (self.half, self.kept())):
@@ -167,7 +169,7 @@ class Catalogue(Case):
         for threshold, expected in ((0, self.sources), (self.half, self.kept())):
             with self.subTest(threshold=threshold):
                 lines = self.export("ds9", threshold).read_text().splitlines()
-                self.assertIn("fk5", lines)
+                self.assertIn("icrs", lines)
                 circles = [re.fullmatch(r'circle\(([^,]+),([^,]+),[\d.]+"\) # .*', line) for line in lines[3:]]
                 self.assertEqual(len(circles), len(expected))
                 numpy.testing.assert_allclose([float(c[1]) for c in circles], expected["ra_deg"], rtol=0, atol=1e-7)

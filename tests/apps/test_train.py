@@ -38,9 +38,11 @@ sources_per_tile_high = 0.1
 
 
 def read_metrics(folder):
-    """The last record of each step; a killed run repeats the steps after its checkpoint."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return {record["step"]: record for record in map(json.loads, lines)}
+    """The record of each step, which stands once, also after a kill."""
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    steps = [record["step"] for record in records]
+    assert steps == sorted(set(steps)), steps
+    return dict(zip(steps, records))
 
 
 def count_lines(path):

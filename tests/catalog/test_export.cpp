@@ -108,7 +108,7 @@ TEST_CASE("DS9 regions are on the sky where there is a WCS, else in pixels that 
     catalog.sources = {star, galaxy};
     catalog::export_ds9(catalog, folder / "sky.reg");
     std::string text = test::bytes_of(folder / "sky.reg");
-    CHECK_THAT(text, ContainsSubstring("\nfk5\n"));
+    CHECK_THAT(text, ContainsSubstring("\nicrs\n"));
     CHECK_THAT(text, ContainsSubstring("circle(336.50000200,-0.90000000,1.2\") # color=cyan"));
     CHECK_THAT(text, ContainsSubstring("circle(336.50000000,-0.90000000,1.2\") # color=magenta"));
 

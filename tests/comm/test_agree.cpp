@@ -18,10 +18,13 @@ std::pair<std::string, std::string> outcome(const Communicator& comm, Work&& wor
     try {
         agree_on(comm, work);
     } catch (const bliss::ConfigError& error) {
+        CHECK(error.ranks() == comm.size());
         return {"ConfigError", error.what()};
     } catch (const bliss::FitsError& error) {
+        CHECK(error.ranks() == comm.size());
         return {"FitsError", error.what()};
     } catch (const bliss::Error& error) {
+        CHECK(error.ranks() == comm.size());
         return {"Error", error.what()};
     }
     return {};

@@ -103,7 +103,9 @@ TEST_CASE("a split groups by colour and orders by key") {
     CHECK(half.rank() == members - 1 - comm.rank() / 2);
     const auto seen = half.all_gather(comm.rank());
     for (const int rank : seen) CHECK(rank % 2 == comm.rank() % 2);
-    CHECK(comm.node_local_rank() == comm.rank());  // all test ranks run on one machine
+    const Communicator node = comm.node();
+    CHECK(node.rank() == comm.rank());  // all test ranks run on one machine
+    CHECK(node.size() == comm.size());
     CHECK(Communicator::self().size() == 1);
 }
 

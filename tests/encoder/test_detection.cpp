@@ -4,6 +4,7 @@
 #include "bliss/encoder/model.hpp"
 #include "bliss/inference/posterior.hpp"
 #include "bliss/survey/sdss.hpp"
+#include "bliss/tile/features.hpp"
 #include "bliss/tile/grid.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -22,14 +23,24 @@ encoder::DetectionEncoder scrambled_network() {
     return network;
 }
 
-at::Tensor some_conditions() { return torch::tensor({{0.3f, -0.2f, 0.1f, 0.4f}}); }
+encoder::ImageConditions some_conditions(double sources_per_tile = 0.01, float sign = 1) {
+    return {sign * torch::tensor({{0.3f, -0.2f, 0.1f, 0.4f}}), torch::full({1, 1}, encoder::rate_conditioning(sources_per_tile)),
+            torch::full({1, 1, 1, 1}, 3.4)};
+}
+
+constexpr std::int64_t k_channels = tile::feature_count(2);
+
+at::Tensor features_of(const at::Tensor& electrons) {
+    const tile::PixelBlock pixels{electrons, torch::full({1, 1, 1}, 400.0f), torch::ones_like(electrons, torch::kUInt8)};
+    return tile::features(pixels, tile::matched_filters(survey::Psf::from_fwhm(4)).unsqueeze(0), {2, 30});
+}
 
 }  // namespace
 
 TEST_CASE("dense equals tiled for every head on the real frame, fp32") {
     encoder::Model model = encoder::load_model(BLISS_SOURCE_ROOT "/configs/models/sdss-r.safetensors");
     const survey::Frame frame = survey::read_sdss_frame({BLISS_TEST_DATA "/sdss-94-1-12", {94, 1, 12}, "r"});
-    const inference::FrameInput input = inference::prepare(frame, model.config);
+    const inference::FrameInput input = inference::prepare(frame, model.config, 0.0065);
     const at::Tensor dense = inference::detect_dense(model.detection, input)[0].flatten(1);  // (K, tiles)
     const tile::TileGrid grid{frame.height(), frame.width()};
     REQUIRE(dense.size(1) == grid.size());
@@ -42,32 +53,48 @@ TEST_CASE("dense equals tiled for every head on the real frame, fp32") {
     CHECK(difference.max().item<double>() <= 1e-5);
 }
 
-TEST_CASE("the receptive field is exactly the padded tile") {
+TEST_CASE("the receptive field is exactly the padded tile, matched filters included") {
     encoder::DetectionEncoder network = scrambled_network();
-    const std::int64_t tiles = 15, side = tiles * tile::k_tile_px + 2 * tile::k_padding_px;
-    at::Tensor x = torch::randn({1, 3, side, side}, torch::requires_grad());
-    const at::Tensor out = network->forward(x, some_conditions());
-    REQUIRE(out.sizes() == torch::IntArrayRef({1, 8, tiles, tiles}));
-    out.select(2, 7).select(2, 6).abs().sum().backward();
-    const at::Tensor reached = x.grad()[0].abs().sum(0) > 0;
-    const auto rows = reached.any(1).nonzero(), cols = reached.any(0).nonzero();
-    CHECK(rows[0].item<std::int64_t>() == 7 * 4);
-    CHECK(rows[-1].item<std::int64_t>() == 7 * 4 + 51);
-    CHECK(cols[0].item<std::int64_t>() == 6 * 4);
-    CHECK(cols[-1].item<std::int64_t>() == 6 * 4 + 51);
+    const torch::NoGradGuard no_grad;
+    const std::int64_t tiles = 15, side = tiles * tile::k_tile_px + 2 * tile::k_padding_px, row = 7, col = 6;
+    const at::Tensor electrons = 400 + 20 * torch::randn({1, side, side});
+    const auto answer = [&](const at::Tensor& image) {
+        const at::Tensor out = network->forward(features_of(image), some_conditions());
+        REQUIRE(out.sizes() == torch::IntArrayRef({1, 8, tiles, tiles}));
+        return out.select(2, row).select(2, col).clone();
+    };
+    const at::Tensor before = answer(electrons);
+    const auto seen = [&](std::int64_t y, std::int64_t x) {
+        at::Tensor changed = electrons.clone();
+        changed[0][y][x] = 1e5;
+        return !torch::equal(answer(changed), before);
+    };
+    const std::int64_t top = row * tile::k_tile_px, left = col * tile::k_tile_px, last = tile::k_padded_tile_px - 1;
+    for (const std::int64_t along : {0, 20, 51}) {
+        CHECK(seen(top, left + along));
+        CHECK(seen(top + last, left + along));
+        CHECK(seen(top + along, left));
+        CHECK(seen(top + along, left + last));
+        CHECK_FALSE(seen(top - 1, left + along));
+        CHECK_FALSE(seen(top + last + 1, left + along));
+        CHECK_FALSE(seen(top + along, left - 1));
+        CHECK_FALSE(seen(top + along, left + last + 1));
+    }
 }
 
 TEST_CASE("conditions change the answer") {
     encoder::DetectionEncoder network = scrambled_network();
-    const at::Tensor x = torch::randn({1, 3, 52, 52});
-    CHECK_FALSE(torch::allclose(network->forward(x, some_conditions()), network->forward(x, -some_conditions())));
+    const at::Tensor x = torch::randn({1, k_channels, 52, 52});
+    const at::Tensor answer = network->forward(x, some_conditions());
+    CHECK_FALSE(torch::allclose(answer, network->forward(x, some_conditions(0.01, -1))));
+    CHECK_FALSE(torch::allclose(answer, network->forward(x, some_conditions(0.02))));
 }
 
 TEST_CASE("posterior parameters stay in their ranges") {
     const encoder::EncoderConfig config{.max_sources = 2, .width = 8};
     encoder::DetectionEncoder network{config};
     const at::Tensor raw = 50 * torch::randn({2, 15, 6, 5});
-    const encoder::TilePosterior q = network->posterior(raw, torch::full({2, 1, 1, 1}, 3.4));
+    const encoder::TilePosterior q = network->posterior(raw, some_conditions().repeated(2));
     CHECK(q.count_logits.sizes() == torch::IntArrayRef({2, 3, 6, 5}));
     CHECK(q.u_mean.sizes() == torch::IntArrayRef({2, 2, 6, 5}));
     for (const at::Tensor& sd : {q.u_sd, q.v_sd, q.ln_flux_sd}) {
@@ -84,7 +111,7 @@ TEST_CASE("the classifier's PSF channel is centred on the source") {
     encoder::ClassificationEncoder network{encoder::EncoderConfig{.classifier_width = 4}};
     const survey::Psf psf = survey::Psf::from_fwhm(3.5);
     encoder::SourceWindows windows;
-    windows.features = torch::zeros({2, 3, 52, 52});
+    windows.features = torch::zeros({2, k_channels, 52, 52});
     windows.offset_px = torch::tensor({{0.0f, 0.0f}, {0.4f, -0.3f}});
     windows.conditions = torch::zeros({2, encoder::k_condition_count});
     windows.psf_profiles = torch::tensor(encoder::psf_profile(psf)).unsqueeze(0);

@@ -57,6 +57,24 @@ TEST_CASE("moments of the truncated Normal agree with numerical integration") {
     }
 }
 
+TEST_CASE("the distribution function agrees with numerical integration") {
+    for (const Parameters& p : k_cases) {
+        INFO("mean " << p.mean << " sd " << p.sd);
+        const at::Tensor x = (torch::arange(20000, torch::kDouble) + 0.5) / 20000;
+        const at::Tensor f = torch::exp(log_truncated_normal(x, scalar(p.mean), scalar(p.sd)));
+        for (const double at : {0.01, 0.3, 0.8, 0.999}) {
+            const double below = (f * (x < at)).mean().item<double>();
+            CHECK_THAT(truncated_normal_cdf(at, p.mean, p.sd), WithinAbs(below, 1e-3));
+        }
+        CHECK(truncated_normal_cdf(0, p.mean, p.sd) == 0);
+        CHECK(truncated_normal_cdf(1, p.mean, p.sd) == 1);
+    }
+    // Far outside: an exponential of scale sd^2 / distance.
+    const double scale = 0.01 * 0.01 / 0.9;
+    CHECK_THAT(truncated_normal_cdf(scale, -0.9, 0.01), WithinAbs(1 - std::exp(-1), 2e-3));
+    CHECK_THAT(truncated_normal_cdf(1 - scale, 1.9, 0.01), WithinAbs(std::exp(-1), 2e-3));
+}
+
 TEST_CASE("moments stay in the tile however extreme the parameters") {
     for (const double mean : {-1.0, -0.2, 0.5, 1.3, 2.0}) {
         for (const double sd : {0.002, 0.02, 0.3, 3.0}) {

@@ -60,7 +60,7 @@ TEST_CASE("files that are not usable models are named with the reason") {
     CHECK_THROWS_MATCHES(encoder::load_model(path), DataError, MessageMatches(ContainsSubstring("not a tensor file")));
 
     std::string other = good;
-    const std::string version = "\"version\":\"1\"";
+    const std::string version = "\"version\":\"2\"";
     REQUIRE(other.find(version) != std::string::npos);
     other.replace(other.find(version), version.size(), "\"version\":\"9\"");
     write_bytes(path, other);

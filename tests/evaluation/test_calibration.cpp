@@ -46,26 +46,27 @@ TEST_CASE("bins hold their ends as they should") {
     CHECK(std::isnan(expected_calibration_error(reliability({}))));
 }
 
-TEST_CASE("Normal draws lie in their 50 and 90 percent intervals that often") {
+TEST_CASE("Normal draws lie in their 68 and 90 percent intervals that often") {
     RandomStream stream{2, StreamPurpose::posterior, 0, 0};
     Coverage honest;
     Coverage too_sure;
+    const auto interval = [](double sd) { return Interval{10, sd, 10 - 1.6448536 * sd, 10 + 1.6448536 * sd}; };
     for (int i = 0; i < k_draws; ++i) {
         const double truth = 10 + 3 * stream.normal();
-        honest.add(truth, 10, 3);
-        too_sure.add(truth, 10, 1);
+        honest.add(truth, interval(3));
+        too_sure.add(truth, interval(1));
     }
-    // Standard error .0016 and .0009.
-    CHECK_THAT(honest.share_50(), WithinAbs(0.5, 0.006));
+    // Standard error .0015 and .0009.
+    CHECK_THAT(honest.share_68(), WithinAbs(0.6827, 0.006));
     CHECK_THAT(honest.share_90(), WithinAbs(0.9, 0.004));
     CHECK_THAT(too_sure.share_90(), WithinAbs(0.4165, 0.006));  // 2 Phi(1.6449 / 3) - 1
 }
 
 TEST_CASE("posteriors that say nothing are not counted") {
     Coverage coverage;
-    coverage.add(std::nan(""), 0, 1);
-    coverage.add(0, 0, 0);
-    coverage.add(0, 0, std::nan(""));
+    coverage.add(std::nan(""), {0, 1, -2, 2});
+    coverage.add(0, {0, 0, -2, 2});
+    coverage.add(0, {0, 1, std::nan(""), 2});
     CHECK(coverage.count == 0);
-    CHECK(std::isnan(coverage.share_50()));
+    CHECK(std::isnan(coverage.share_68()));
 }

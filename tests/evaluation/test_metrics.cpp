@@ -17,6 +17,8 @@ using Catch::Matchers::WithinAbs;
 
 namespace {
 
+constexpr double k_normal_95 = 1.6448536269514722;  // quantile of the standard Normal
+
 TruthSource truth(double x_px, double y_px, double mag, TruthKind kind, bool labelled = true) {
     return {x_px, y_px, nmgy_from_magnitude(mag), mag, kind, labelled};
 }
@@ -27,9 +29,16 @@ catalog::SourceRow detection(double x_px, double y_px, double mag, double p_sour
     row.y_px = y_px;
     row.x_err_px = 0.3;
     row.y_err_px = 0.2;
+    row.x_low_px = x_px - k_normal_95 * row.x_err_px;
+    row.x_high_px = x_px + k_normal_95 * row.x_err_px;
+    row.y_low_px = y_px - k_normal_95 * row.y_err_px;
+    row.y_high_px = y_px + k_normal_95 * row.y_err_px;
     row.mag = mag;
     row.flux_nmgy = nmgy_from_magnitude(mag);
-    row.ln_flux_e_sd = 0.1;
+    row.ln_flux_e = 7;
+    row.ln_flux_e_err = 0.1;
+    row.ln_flux_e_low = 7 - k_normal_95 * 0.1;
+    row.ln_flux_e_high = 7 + k_normal_95 * 0.1;
     row.p_source = p_source;
     row.p_star = p_star;
     return row;
@@ -122,11 +131,11 @@ TEST_CASE("calibration uses all candidates and takes unlabelled sources for noth
     CHECK_THAT(result.calibration_error, WithinAbs(2.7 / 7, 1e-12));
     // Deviations in standard deviations: x .67 1.33 .33; y .5 2 .5; ln flux .92 1.84 0.
     CHECK(result.x.count == 3);
-    CHECK(result.x.inside_50 == 2);
+    CHECK(result.x.inside_68 == 2);
     CHECK(result.x.inside_90 == 3);
-    CHECK(result.y.inside_50 == 2);
+    CHECK(result.y.inside_68 == 2);
     CHECK(result.y.inside_90 == 2);
-    CHECK(result.ln_flux.inside_50 == 1);
+    CHECK(result.ln_flux.inside_68 == 2);
     CHECK(result.ln_flux.inside_90 == 2);
 }
 

@@ -6,6 +6,7 @@
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace {
@@ -15,15 +16,14 @@ using namespace bliss::inference;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
 
+/// What one tile says: a Normal of the width given about a place in it.
 Candidate candidate(std::int32_t row, std::int32_t col, double p, double x, double y, double sd) {
     Candidate c;
     c.tile = {row, col};
     c.p_source = p;
-    c.x_px = x;
-    c.y_px = y;
-    c.x_variance = c.y_variance = sd * sd;
-    c.ln_flux_mean = 7;
-    c.ln_flux_variance = 0.04;
+    c.x_px = {x, sd};
+    c.y_px = {y, sd};
+    c.parts = {{c.tile, p, (x + 0.5) / 4 - col, sd / 4, (y + 0.5) / 4 - row, sd / 4, 7, 0.2}};
     return c;
 }
 
@@ -46,9 +46,9 @@ TEST_CASE("candidates carry the tile posterior's moments in pixels") {
     const Candidate& c = all.candidates[0];
     CHECK(c.tile == TileIndex{1, 2});
     CHECK_THAT(c.p_source, WithinAbs(1 / (1 + std::exp(-2.0)), 1e-5));
-    CHECK_THAT(c.x_px, WithinAbs(4 * 2.5 - 0.5, 1e-3));
-    CHECK_THAT(c.y_px, WithinAbs(4 * 1.25 - 0.5, 1e-3));
-    CHECK_THAT(std::sqrt(c.x_variance), WithinRel(0.08, 1e-3));
+    CHECK_THAT(c.x_px.mean, WithinAbs(4 * 2.5 - 0.5, 1e-3));
+    CHECK_THAT(c.y_px.mean, WithinAbs(4 * 1.25 - 0.5, 1e-3));
+    CHECK_THAT(c.x_px.sd, WithinRel(0.08, 1e-3));
     CHECK_THAT(all.expected_sources, WithinRel(1 / (1 + std::exp(-2.0)) + 5 / (1 + std::exp(4.0)), 1e-4));
     CHECK(list_candidates(q, 1, 0.01).candidates.size() == 6);
 }
@@ -57,10 +57,9 @@ TEST_CASE("a source on a border is reported once, with the sum of its probabilit
     const auto joined = join_across_borders({candidate(3, 4, 0.55, 15.3, 14, 0.15), candidate(3, 5, 0.43, 15.65, 14.1, 0.15)}, 0.05);
     REQUIRE(joined.size() == 1);
     CHECK_THAT(joined[0].p_source, WithinRel(0.98, 1e-9));
-    CHECK(joined[0].merged);
-    const double w = 0.43 / 0.98;
-    CHECK_THAT(joined[0].x_px, WithinAbs(15.3 + w * 0.35, 1e-9));
-    CHECK_THAT(joined[0].x_variance, WithinRel(0.15 * 0.15 + w * (1 - w) * 0.35 * 0.35, 1e-9));
+    REQUIRE(joined[0].parts.size() == 2);
+    CHECK(joined[0].parts[0].weight == 0.55);
+    CHECK(joined[0].parts[1].tile == TileIndex{3, 5});
 }
 
 TEST_CASE("a source on a corner is joined from four tiles") {
@@ -94,11 +93,51 @@ TEST_CASE("a certain source on a border stays certain at another rate") {
     q.u_sd = q.v_sd = map(0.05f, 0.05f);
     q.ln_flux_mean = map(9, 9);
     q.ln_flux_sd = map(0.1f, 0.1f);
-    const Detections found = find_sources(q, 0.25, 0.05);
-    REQUIRE(found.candidates.size() == 1);
-    CHECK(found.candidates[0].p_source > 0.99);
-    CHECK_THAT(found.candidates[0].x_px, WithinAbs(3.5, 1e-3));
+    const FieldSources found = find_sources(q, 0.25, 0.05);
+    REQUIRE(found.sources.size() == 1);
+    CHECK(found.sources[0].p_source > 0.99);
+    CHECK_THAT(found.sources[0].x_px.median, WithinAbs(3.5, 1e-3));
+    CHECK_THAT(found.sources[0].x_px.error, WithinRel(0.2, 1e-2));  // two halves of one Normal of sd 0.05 tiles
     CHECK_THAT(found.expected_sources, WithinAbs(1, 0.01));
+}
+
+TEST_CASE("a source's estimates are median and central interval of the mixture of its tiles") {
+    Candidate claims = candidate(3, 4, 0.55, 15.3, 14, 0.15);
+    claims.parts.push_back({{3, 5}, 0.43, 0.02, 0.06, 0.4, 0.2, 7.3, 0.5});
+    const Source source = summarize(claims);
+    CHECK(source.merged);
+    // The mixture's distribution function on a fine grid, from the textbook form of each part.
+    const auto phi = [](double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)); };
+    const auto part_below = [&](const TilePart& part, double x) {
+        const double t = std::clamp((x + 0.5) / 4 - part.tile.col, 0.0, 1.0), low = phi(-part.u_mean / part.u_sd);
+        return part.weight * (phi((t - part.u_mean) / part.u_sd) - low) / (phi((1 - part.u_mean) / part.u_sd) - low);
+    };
+    const auto quantile = [&](double p) {
+        double x = 15;
+        while ((part_below(claims.parts[0], x) + part_below(claims.parts[1], x)) / 0.98 < p) x += 1e-4;
+        return x;
+    };
+    CHECK_THAT(source.x_px.median, WithinAbs(quantile(0.5), 3e-4));
+    CHECK_THAT(source.x_px.error, WithinAbs(0.5 * (quantile(0.841345) - quantile(0.158655)), 3e-4));
+    CHECK_THAT(source.x_px.low, WithinAbs(quantile(0.05), 3e-4));
+    CHECK_THAT(source.x_px.high, WithinAbs(quantile(0.95), 3e-4));
+    const auto flux_below = [&](double f) { return (0.55 * phi((f - 7) / 0.2) + 0.43 * phi((f - 7.3) / 0.5)) / 0.98; };
+    CHECK_THAT(flux_below(source.ln_flux_e.median), WithinAbs(0.5, 1e-3));
+    CHECK_THAT(flux_below(source.ln_flux_e.low), WithinAbs(0.05, 1e-3));
+    CHECK_THAT(flux_below(source.ln_flux_e.high), WithinAbs(0.95, 1e-3));
+    CHECK(source.ln_flux_e.error > 0.2);
+    CHECK(source.ln_flux_e.error < 0.5);
+}
+
+TEST_CASE("a neighbour's faint claim leaves a certain source's estimates as they are") {
+    const Candidate one = candidate(3, 4, 0.97, 14.0, 14, 0.05);
+    Candidate two = one;
+    two.parts.push_back({{3, 5}, 0.02, 0.5, 0.3, 0.4, 0.2, 5.5, 0.5});
+    const Source alone = summarize(one), joined = summarize(two);
+    CHECK_THAT(joined.x_px.median, WithinAbs(alone.x_px.median, 0.1 * 0.05));
+    CHECK_THAT(joined.x_px.error, WithinRel(alone.x_px.error, 0.1));
+    CHECK_THAT(joined.ln_flux_e.median, WithinAbs(alone.ln_flux_e.median, 0.1 * 0.2));
+    CHECK_THAT(joined.ln_flux_e.error, WithinRel(alone.ln_flux_e.error, 0.1));
 }
 
 TEST_CASE("a lone candidate's odds follow the rate, and the floor is the survey's") {

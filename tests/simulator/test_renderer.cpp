@@ -122,6 +122,27 @@ TEST_CASE("flux is conserved and a galaxy's moments follow its shape") {
     CHECK_THAT(xy / total, WithinRel((major - minor) * s * c, 0.01));
 }
 
+TEST_CASE("scattered light is a halo and two crossed spikes of the shares given") {
+    const Source star{150.3, 149.8, true, 1e7, {}};
+    const ScatteredLight light{.halo_share = 0.01, .halo_sigma_px = 20, .spike_share = 1e-3, .spike_sigma_px = 30, .angle_rad = 0.6};
+    Image<float> image{301, 301};
+    GaussianLists lists;
+    append_scattered_light(star, light, 1e-4, lists.gaussians);
+    lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));
+    render(lists, {image.data(), 1, 301, 301});
+    CHECK_THAT(sum(image.pixels()), WithinRel(1e7 * (0.01 + 2 * 1e-3), 1e-3));
+    // 40 px out: on a spike, on the other one, and between them.
+    const auto at = [&](double angle) {
+        return image(std::lround(star.y_px + 40 * std::sin(angle)), std::lround(star.x_px + 40 * std::cos(angle)));
+    };
+    const double halo = 1e7 * 0.01 / (2 * std::numbers::pi * 400) * std::exp(-0.5 * 4);
+    const double spike = 1e7 * 1e-3 / (2 * std::numbers::pi * 30 * 1.5) * std::exp(-0.5 * 16 / 9);
+    for (const double turn : {0.0, 0.5, 1.0, 1.5}) {
+        CHECK_THAT(at(0.6 + turn * std::numbers::pi), WithinRel(halo + spike, 0.15));  // the nearest pixel is up to half a pixel off
+        CHECK_THAT(at(0.6 + (turn + 0.25) * std::numbers::pi), WithinRel(halo, 0.1));
+    }
+}
+
 TEST_CASE("light that is left out stays below the tolerance") {
     const survey::Psf psf = sdss_psf();
     const Source galaxy{64.3, 63.9, false, 5e4, {0.4, 2.0, 6.0, 0.3, 3.0, 0.8}};

@@ -66,6 +66,21 @@ GenericImageConfig flat_config() {
 
 }  // namespace
 
+TEST_CASE("blank values are masked, a deep but possible pixel is not") {
+    const bliss::test::TemporaryFolder folder;
+    Image<float> image(40, 50, 104.0f);
+    image(3, 4) = -32768;
+    image(5, 6) = -1e30f;
+    image(7, 8) = 60;  // four sigmas below the sky of 100
+    write(folder.path() / "image.fits", image);
+    const auto frame = read_generic_frame(flat_config(), folder.path(), k_id);
+    CHECK(frame.valid(3, 4) == 0);
+    CHECK(frame.valid(5, 6) == 0);
+    CHECK(frame.electrons(5, 6) == frame.background_e(5, 6));
+    CHECK(frame.valid(7, 8) == 1);
+    CHECK_THAT(bliss::survey::valid_share(frame), WithinRel(1 - 2 / 2000.0, 1e-12));
+}
+
 TEST_CASE("the background mesh finds a sloping sky under stars") {
     const bliss::test::TemporaryFolder folder;
     write(folder.path() / "image.fits", starry_sky(400, 640));

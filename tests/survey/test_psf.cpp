@@ -19,7 +19,7 @@ namespace {
 
 using Parameters = Psf::SdssParameters;
 
-/// r of 94-1-12 (FACTS: psField HDU 6).
+/// r of 94-1-12 (psField HDU 6).
 constexpr Parameters k_r{1.4899639, 2.994038, 0.04922942, 2.8922856, 3.263799, 0.010495156};
 
 double sdss_profile(const Parameters& p, double r) {
@@ -50,6 +50,17 @@ void check_components(const Psf& psf) {
 }
 
 }  // namespace
+
+TEST_CASE("convolution with a Gaussian adds variances and keeps the flux") {
+    const Psf psf = Psf::from_sdss(k_r), wide = psf.convolved(1.5);
+    check_components(wide);
+    REQUIRE(wide.components().size() == psf.components().size());
+    for (std::size_t k = 0; k < psf.components().size(); ++k) {
+        CHECK_THAT(wide.components()[k].weight, WithinRel(psf.components()[k].weight, 1e-14));
+        CHECK_THAT(wide.components()[k].sigma_px, WithinRel(std::hypot(psf.components()[k].sigma_px, 1.5), 1e-12));
+    }
+    CHECK_THAT(psf.convolved(0).value(1), WithinRel(psf.value(1), 1e-12));
+}
 
 TEST_CASE("one Gaussian has its closed forms") {
     const auto psf = Psf::from_fwhm(2.3548200450309493 * 1.5);

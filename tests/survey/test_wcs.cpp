@@ -51,6 +51,19 @@ std::string card(const std::string& text) { return text + std::string(80 - text.
 
 }  // namespace
 
+TEST_CASE("coordinates that are no right ascension and declination are refused") {
+    const auto header = [](const std::string& first, const std::string& second, const std::string& system) {
+        return card("CTYPE1  = '" + first + "'") + card("CTYPE2  = '" + second + "'") + card("CRPIX1  = 1.0") + card("CRPIX2  = 1.0") +
+               card("CRVAL1  = 10.0") + card("CRVAL2  = 20.0") + card("CDELT1  = -0.0001") + card("CDELT2  = 0.0001") +
+               card("RADESYS = '" + system + "'");
+    };
+    CHECK(std::isfinite(Wcs::from_header(header("RA---TAN", "DEC--TAN", "ICRS"), 9, "good").sky({3, 4}).ra_deg));
+    CHECK_THROWS_MATCHES(Wcs::from_header(header("GLON-TAN", "GLAT-TAN", "ICRS"), 9, "galactic"), DataError,
+                         MessageMatches(ContainsSubstring("galactic: the header's coordinates are GLON GLAT")));
+    CHECK_THROWS_MATCHES(Wcs::from_header(header("RA---TAN", "DEC--TAN", "FK4"), 9, "old"), DataError,
+                         MessageMatches(ContainsSubstring("'FK4'")));
+}
+
 TEST_CASE("the r frame's header gives the closed form of its tangent projection") {
     const Wcs wcs = frame_wcs();
     // CRPIX, CRVAL and CD as printed in the header; FITS pixels start at 1.

@@ -23,6 +23,8 @@ survey::Frame ramp_frame(std::int64_t height, std::int64_t width) {
     return frame;
 }
 
+at::Tensor some_filters() { return tile::matched_filters(survey::Psf::from_fwhm(3)).unsqueeze(0); }
+
 }  // namespace
 
 TEST_CASE("positions map to tiles and back") {
@@ -44,15 +46,50 @@ TEST_CASE("a frame whose sides are no whole tiles gets tiles over its edge") {
     CHECK(grid.cols() == 512);
 }
 
+TEST_CASE("matched filters have unit noise, and a star's signal-to-noise ratio at its peak") {
+    const survey::Psf psf = survey::Psf::from_fwhm(3);
+    const at::Tensor filters = tile::matched_filters(psf);
+    REQUIRE(filters.sizes() == torch::IntArrayRef({tile::k_filter_count, tile::k_filter_px, tile::k_filter_px}));
+    CHECK(torch::allclose(filters.square().sum({1, 2}), torch::ones({tile::k_filter_count})));
+    // A star of flux f over a noise of 10 electrons: the ratio of an optimal flux is f / (10 sqrt(noise-equivalent area)).
+    at::Tensor electrons = torch::full({1, 41, 41}, 100.0f);
+    const double flux = 2000;
+    for (int y = 0; y < 41; ++y) {
+        for (int x = 0; x < 41; ++x) electrons[0][y][x] += flux * psf.value(std::hypot(x - 20, y - 20));
+    }
+    const tile::PixelBlock pixels{electrons, torch::full({1, 1, 1}, 100.0f), torch::ones({1, 41, 41}, torch::kUInt8)};
+    const at::Tensor f = tile::features(pixels, filters.unsqueeze(0), {2});
+    REQUIRE(f.size(1) == tile::feature_count(1));
+    const double ratio = 3 * std::sinh(f[0][1][20][20].item<double>());
+    CHECK_THAT(ratio, WithinAbs(flux / (10 * std::sqrt(psf.noise_equivalent_area_px())), 0.01 * ratio));
+    CHECK(f[0][1].argmax().item<std::int64_t>() == 20 * 41 + 20);
+    CHECK(f[0][1][20][20].item<float>() > f[0][2][20][20].item<float>());  // the galaxies' filters fit a star less well
+    CHECK_THAT(f[0][1][0][0].item<double>(), WithinAbs(0, 1e-4));
+}
+
+TEST_CASE("features do not depend on the number of threads") {
+    tile::PixelBlock pixels{100 + 10 * torch::randn({2, 131, 77}), torch::full({2, 1, 1}, 100.0f), torch::ones({2, 131, 77}, torch::kUInt8)};
+    const at::Tensor filters = tile::matched_filters(survey::Psf::from_fwhm(3)).unsqueeze(0).repeat({2, 1, 1, 1});
+    const int threads = at::get_num_threads();
+    at::set_num_threads(1);
+    const at::Tensor one = tile::features(pixels, filters, {2, 30});
+    at::set_num_threads(3);
+    CHECK(torch::equal(tile::features(pixels, filters, {2, 30}), one));
+    at::set_num_threads(threads);
+    CHECK(one.isfinite().all().item<bool>());
+    pixels.electrons[0][60][30] = 1e35f;  // no measurement, but a finite number
+    CHECK(tile::features(pixels, filters, {2, 30}).isfinite().all().item<bool>());
+}
+
 TEST_CASE("features are asinh of the signal in units of the noise, and validity") {
     tile::PixelBlock pixels{torch::full({1, 2, 2}, 160.0f), torch::full({1, 1, 1}, 100.0f), torch::ones({1, 2, 2}, torch::kUInt8)};
     pixels.valid[0][1][1] = 0;
-    const at::Tensor f = tile::features(pixels, {2, 30});
-    REQUIRE(f.sizes() == torch::IntArrayRef({1, 3, 2, 2}));
+    const at::Tensor f = tile::features(pixels, some_filters(), {2, 30});
+    REQUIRE(f.sizes() == torch::IntArrayRef({1, 6, 2, 2}));
     CHECK_THAT(f[0][0][0][0].item<double>(), WithinAbs(std::asinh(3.0), 1e-5));
     CHECK_THAT(f[0][1][0][0].item<double>(), WithinAbs(std::asinh(0.2), 1e-5));
-    CHECK(f[0][2][0][0].item<float>() == 1);
-    for (int c = 0; c < 3; ++c) CHECK(f[0][c][1][1].item<float>() == 0);
+    CHECK(f[0][5][0][0].item<float>() == 1);
+    for (const int c : {0, 1, 5}) CHECK(f[0][c][1][1].item<float>() == 0);
 }
 
 TEST_CASE("padded rows hold the frame's pixels, and nothing valid off it") {
@@ -64,7 +101,7 @@ TEST_CASE("padded rows hold the frame's pixels, and nothing valid off it") {
     CHECK(block.electrons[0][24 + 3][24 + 2].item<float>() == frame.electrons(3, 2));
     CHECK(block.valid.sum().item<std::int64_t>() == 10 * 9 - 1);
     CHECK(block.valid[0][24 + 4][24 + 5].item<int>() == 0);
-    CHECK(tile::features(block, {2}).isfinite().all().item<bool>());
+    CHECK(tile::features(block, some_filters(), {2}).isfinite().all().item<bool>());
     CHECK(torch::equal(tile::padded_rows(frame, 4, 8).electrons[0].slice(0, 0, 50), block.electrons[0].slice(0, 4, 54)));
 }
 

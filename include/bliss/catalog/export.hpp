@@ -16,7 +16,7 @@ struct ExportOptions {
 /// Each export is written as PATH.partial and then renamed. The sources keep their order; `field_index` stays a row of
 /// /fields.
 
-/// FITS binary tables CATALOG and FIELDS with TUNIT; array members become columns NAME_0, NAME_1, ...
+/// FITS binary tables CATALOG and FIELDS with TUNIT; first_source and source_count of FIELDS count the exported rows; array members become columns NAME_0, NAME_1, ...
 /// @throws FitsError
 void export_fits(const Catalog& catalog, const std::filesystem::path& path, const ExportOptions& options = {});
 
@@ -24,7 +24,7 @@ void export_fits(const Catalog& catalog, const std::filesystem::path& path, cons
 /// @throws IoError
 void export_csv(const Catalog& catalog, const std::filesystem::path& path, const ExportOptions& options = {});
 
-/// A DS9 region file: stars cyan, galaxies magenta (p_star at least, or less than, 1/2). In fk5 where every source has sky
+/// A DS9 region file: stars cyan, galaxies magenta (p_star at least, or less than, 1/2). In icrs where every source has sky
 /// coordinates, otherwise in image coordinates, which in DS9 start at 1. @throws IoError
 void export_ds9(const Catalog& catalog, const std::filesystem::path& path, const ExportOptions& options = {});
 

@@ -2,7 +2,9 @@
 
 #include "bliss/h5/member.hpp"
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,7 +13,7 @@
 namespace bliss::catalog {
 
 /// Version of the file layout below; raised whenever a member or its meaning changes.
-inline constexpr std::int64_t k_schema_version = 1;
+inline constexpr std::int64_t k_schema_version = 2;
 
 /// Bits of `flags`.
 enum Flag : std::uint32_t {
@@ -21,6 +23,8 @@ enum Flag : std::uint32_t {
     k_flag_multiple = 1u << 3,       ///< its tile holds more than one source in the mode
     k_flag_mode = 1u << 4,           ///< in the mode catalogue: p_source is at least the run's threshold
 };
+
+inline constexpr double k_nan = std::numeric_limits<double>::quiet_NaN();
 
 /// One candidate source of one field: the mode of its posterior and what is uncertain about it.
 /// Packed: the memory layout is the file layout, as collective HDF5 writing needs it.
@@ -32,25 +36,31 @@ struct SourceRow {
     std::int32_t field;
     std::int32_t tile_row;
     std::int32_t tile_col;
-    std::int32_t slot;  ///< which of the tile's sources, 0 = brightest
-    double x_px;        ///< column, 0 = centre of the first pixel
+    std::int32_t slot;  ///< which slot of the tile's posterior, 0 is filled first
+    double x_px;        ///< column, 0 = centre of the first pixel; posterior median, as the other numbers below
     double y_px;        ///< row
-    double x_err_px;
+    double x_err_px;    ///< half the central 68.3 % interval (a Normal's standard deviation), as the other errors below
     double y_err_px;
+    double x_low_px;    ///< 5 % and 95 % quantiles
+    double x_high_px;
+    double y_low_px;
+    double y_high_px;
     double ra_deg;  ///< ICRS; NaN without a WCS
     double dec_deg;
     double p_source;        ///< probability that there is a source
     double p_star;          ///< probability that it is a star, given that it is a source
-    double flux_nmgy;       ///< total flux, posterior median
-    double flux_err_nmgy;   ///< half the central 68 % interval
-    double ln_flux_e_mean;  ///< Normal posterior of ln(flux / electron)
-    double ln_flux_e_sd;
+    double flux_nmgy;       ///< total flux
+    double flux_err_nmgy;
+    double ln_flux_e;       ///< ln(flux / electron)
+    double ln_flux_e_err;
+    double ln_flux_e_low;   ///< 5 % and 95 % quantiles
+    double ln_flux_e_high;
     double mag;
     double mag_err;
     std::uint32_t flags;
 };
 
-/// One field of the run.
+/// One field of the run. What is not known of a failed field is NaN.
 struct FieldRow {
     std::int32_t run;
     std::int32_t camcol;
@@ -62,14 +72,15 @@ struct FieldRow {
     std::int64_t first_source;  ///< first row in /catalog
     std::int64_t source_count;  ///< rows in /catalog
     double expected_sources;    ///< sum of tile source counts under the posterior
-    double ra_deg;              ///< of the frame's centre
-    double dec_deg;
-    double corner_ra_deg[4];  ///< (0,0), (0,W-1), (H-1,W-1), (H-1,0)
-    double corner_dec_deg[4];
-    double psf_fwhm_px;
-    double background_e;        ///< median
-    double electrons_per_nmgy;  ///< median
+    double ra_deg = k_nan;      ///< of the frame's centre
+    double dec_deg = k_nan;
+    double corner_ra_deg[4] = {k_nan, k_nan, k_nan, k_nan};  ///< (0,0), (0,W-1), (H-1,W-1), (H-1,0)
+    double corner_dec_deg[4] = {k_nan, k_nan, k_nan, k_nan};
+    double psf_fwhm_px = k_nan;
+    double background_e = k_nan;        ///< median of valid pixels, detector variance included: the noise variance of empty sky
+    double electrons_per_nmgy = k_nan;  ///< median
     double valid_share;
+    std::int32_t has_mask;      ///< 1 where a mask of bad pixels was read
     char reason[256];  ///< why it failed; empty when done
 };
 #pragma pack(pop)
@@ -98,10 +109,12 @@ struct Catalog : Provenance {
 /// The sources of one of the catalogue's fields.
 [[nodiscard]] std::span<const SourceRow> sources_of(const Catalog& catalog, const FieldRow& field);
 
-/// Copies a text into a row's member: cut to fit, the rest zeros.
+/// Copies a text into a row's member: cut to fit between two UTF-8 characters, the rest zeros.
 template <std::size_t N>
 void set_text(char (&member)[N], std::string_view text) {
-    for (std::size_t i = 0; i < N; ++i) member[i] = i < text.size() ? text[i] : '\0';
+    std::size_t length = std::min(text.size(), N);
+    while (length < text.size() && length > 0 && (static_cast<unsigned char>(text[length]) & 0xC0) == 0x80) --length;
+    for (std::size_t i = 0; i < N; ++i) member[i] = i < length ? text[i] : '\0';
 }
 
 /// The text of a row's member, without its padding.

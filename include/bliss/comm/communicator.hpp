@@ -41,8 +41,8 @@ public:
     [[nodiscard]] int rank() const { return rank_; }
     [[nodiscard]] int size() const { return size_; }
 
-    /// Position among the ranks that share this machine's memory, 0 first: which local GPU is this rank's. @collective
-    [[nodiscard]] int node_local_rank() const;
+    /// The ranks that share this machine's memory. Its rank says which local GPU is this rank's. @collective
+    [[nodiscard]] Communicator node() const;
 
     /// @collective
     void barrier() const;
@@ -100,7 +100,7 @@ public:
         return gather_v(std::span<const T>{mine}, root);
     }
 
-    /// Sends one value to another rank; returns once `value` may change. `tag` (>= 0) tells kinds of messages apart.
+    /// Sends one value to another rank; returns once `value` may change. `tag` (0 to 32766) tells kinds of messages apart.
     template <Transferable T>
     void send(const T& value, int to, int tag) const {
         send_bytes(std::as_bytes(std::span{&value, 1}), to, tag);

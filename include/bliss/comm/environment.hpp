@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 namespace bliss::comm {
 
 /// The MPI library's life in this process: one object, in main, before anything communicates.
@@ -19,6 +21,9 @@ public:
 private:
     int exceptions_at_start_;
 };
+
+/// Name and version of the MPI library, "Open MPI v4.1.4".
+[[nodiscard]] std::string library_version();
 
 /// Ends all ranks of the run at once with the exit status given; safe before MPI starts and after it ends.
 [[noreturn]] void abort_all_ranks(int exit_status);

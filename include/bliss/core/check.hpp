@@ -10,7 +10,7 @@ namespace bliss::detail {
                                     std::string_view file, int line);
 }
 
-/// Programmer errors: checked in builds with BLISS_CONTRACTS (debug, asan, ci), free in release.
+/// Programmer errors: checked in builds with BLISS_CONTRACTS (debug, asan), free in release.
 #ifdef BLISS_CONTRACTS
 #    define BLISS_CONTRACT_(kind, condition, message) \
         ((condition) ? void(0) : ::bliss::detail::contract_violated(kind, #condition, message, __FILE__, __LINE__))

@@ -21,8 +21,8 @@ struct Range {
     double high = std::numeric_limits<double>::infinity();
 };
 
-inline constexpr Range k_positive{std::numeric_limits<double>::min(), std::numeric_limits<double>::infinity()};
-inline constexpr Range k_not_negative{0, std::numeric_limits<double>::infinity()};
+inline constexpr Range k_positive{std::numeric_limits<double>::min(), std::numeric_limits<double>::max()};
+inline constexpr Range k_not_negative{0, std::numeric_limits<double>::max()};
 inline constexpr Range k_unit_interval{0, 1};
 
 /// One name of an enumeration's value, as it stands in a configuration.

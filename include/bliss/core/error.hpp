@@ -9,6 +9,13 @@ namespace bliss {
 class Error : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
+
+    /// How many ranks throw this error together (comm::agree): where all do, one speaks for them and none need be aborted.
+    [[nodiscard]] int ranks() const { return ranks_; }
+    void set_ranks(int ranks) { ranks_ = ranks; }
+
+private:
+    int ranks_ = 1;
 };
 
 /// A configuration, option or argument the user gave is wrong (exit status 2).

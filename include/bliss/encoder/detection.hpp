@@ -22,6 +22,16 @@ struct TilePosterior {
     at::Tensor ln_flux_mean, ln_flux_sd;  ///< (B, M, T_h, T_w)
 };
 
+/// What the networks are told about each of B images.
+struct ImageConditions {
+    at::Tensor numbers;   ///< (B, k_condition_count) see `conditioning`
+    at::Tensor rate;      ///< (B, 1) see `rate_conditioning`
+    at::Tensor ln_noise;  ///< (B, 1, 1, 1) ln of the noise, sqrt(background): fluxes are predicted against it
+
+    /// The one image's conditions for each of n images.
+    [[nodiscard]] ImageConditions repeated(std::int64_t n) const;
+};
+
 /// Scales and shifts channels by what differs between fields; the identity when new.
 class FilmImpl : public torch::nn::Module {
 public:
@@ -39,18 +49,19 @@ TORCH_MODULE(Film);
 ///
 /// On one padded tile (52 x 52) it gives one tile's parameters; slid over a padded image it gives, for every tile, exactly
 /// what it would give on that tile alone, because nothing in it looks outside the window: no padding, no statistics over
-/// pixels. No normalisation layers; residual blocks start as the identity.
+/// pixels. No normalisation layers; residual blocks start as the identity. The outermost pixels of the window are read by the
+/// matched filters alone (tile::features).
+///
+/// The prior source rate enters the head: how sure a tile is of a faint source depends on it, what the image shows does not.
 class DetectionEncoderImpl : public torch::nn::Module {
 public:
     explicit DetectionEncoderImpl(const EncoderConfig& config);
 
-    /// Raw outputs. @param x features (B, C, 4 T_h + 48, 4 T_w + 48) @param conditions (B, k_condition_count) float
-    /// @return (B, (M + 1) + 6 M, T_h, T_w) float
-    at::Tensor forward(const at::Tensor& x, const at::Tensor& conditions);
+    /// Raw outputs. @param x features (B, C, 4 T_h + 48, 4 T_w + 48) @return (B, (M + 1) + 6 M, T_h, T_w) float
+    at::Tensor forward(const at::Tensor& x, const ImageConditions& conditions);
 
     /// Puts raw outputs into the ranges of the posterior's parameters.
-    /// @param ln_noise (B, 1, 1, 1) ln of the noise, sqrt(background): fluxes are predicted against it
-    [[nodiscard]] TilePosterior posterior(const at::Tensor& raw, const at::Tensor& ln_noise) const;
+    [[nodiscard]] TilePosterior posterior(const at::Tensor& raw, const ImageConditions& conditions) const;
 
     /// Computes the convolutions in bfloat16 (parameters are converted; the head stays in single precision).
     void use_bfloat16();
@@ -62,6 +73,7 @@ private:
     std::vector<torch::nn::Conv2d> convs_;
     Film film_half_{nullptr};
     Film film_quarter_{nullptr};
+    Film film_head_{nullptr};
     torch::nn::Conv2d head_hidden_{nullptr};
     torch::nn::Conv2d head_out_{nullptr};
 };

@@ -15,6 +15,9 @@ namespace bliss::encoder {
 /// ln(Phi(b) - Phi(a)) for a < b, accurate in both tails and differentiable.
 [[nodiscard]] at::Tensor log_normal_mass(const at::Tensor& a, const at::Tensor& b);
 
+/// Distribution function of a Normal truncated to [0, 1], accurate wherever its mean lies. @param x in [0, 1]
+[[nodiscard]] double truncated_normal_cdf(double x, double mean, double sd);
+
 /// Mean and variance of a Normal truncated to [0, 1].
 struct Moments {
     double mean = 0;

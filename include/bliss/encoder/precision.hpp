@@ -1,8 +1,22 @@
 #pragma once
 
+#include "bliss/comm/communicator.hpp"
+#include "bliss/core/config.hpp"
+
 namespace bliss::encoder {
 
-/// Whether this processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX).
-[[nodiscard]] bool processor_has_bfloat16();
+/// Arithmetic of the convolutions; weights, heads and losses are always float32.
+enum class Precision {
+    automatic,  ///< bfloat16 where every rank's processor computes it, else float32
+    float32,
+    bfloat16,
+};
+
+/// The configuration key "precision".
+void describe_precision(ConfigVisitor& visitor, Precision& precision);
+
+/// Float32 or bfloat16, the same on all ranks: a catalogue must not depend on which rank took which field.
+/// @throws ConfigError on all ranks where bfloat16 is asked for and a rank's processor has none. @collective
+[[nodiscard]] Precision choose_precision(Precision asked, const comm::Communicator& comm);
 
 }  // namespace bliss::encoder

@@ -15,9 +15,9 @@ namespace bliss::encoder {
 struct EncoderConfig {
     std::vector<std::string> bands{"r"};
     std::int64_t max_sources = 1;                     ///< M, most sources a tile's posterior holds
-    std::int64_t width = 32;                          ///< channels of the first stage; later stages have 2 and 4 times as many
+    std::int64_t width = 24;                          ///< channels at half resolution are twice, at quarter resolution four times as many
     std::int64_t head_width = 128;                    ///< hidden channels of the detection head
-    std::int64_t classifier_width = 16;               ///< channels of the classifier's first stage
+    std::int64_t classifier_width = 12;               ///< the classifier's: its stages have 2, 3 and 4 times as many channels
     std::vector<double> compression_scales{2, 30};    ///< asinh(u / scale), u in units of the noise
 };
 
@@ -27,5 +27,8 @@ void describe(ConfigVisitor& visitor, EncoderConfig& config);
 /// encircled energy of the PSF, ln background; shifted and scaled to order one.
 inline constexpr std::int64_t k_condition_count = 4;
 [[nodiscard]] std::array<float, k_condition_count> conditioning(const survey::Psf& psf, double background_e);
+
+/// The prior source rate, sources above the label limit per tile, as the networks read it: its logarithm, of order one.
+[[nodiscard]] float rate_conditioning(double sources_per_tile);
 
 }  // namespace bliss::encoder

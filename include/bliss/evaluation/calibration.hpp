@@ -28,15 +28,23 @@ struct ReliabilityBin {
 /// @source Guo et al. 2017, equation 3.
 [[nodiscard]] double expected_calibration_error(std::span<const ReliabilityBin> bins);
 
-/// How often the truth lies in the central 50 % and 90 % intervals of Normal posteriors.
+/// A posterior in short: median, half the central 68.3 % interval, 5 % and 95 % quantiles.
+struct Interval {
+    double median = 0;
+    double error = 0;
+    double low = 0;
+    double high = 0;
+};
+
+/// How often the truth lies within one error of the median, and between the 5 % and 95 % quantiles.
 struct Coverage {
     std::int64_t count = 0;
-    std::int64_t inside_50 = 0;
+    std::int64_t inside_68 = 0;
     std::int64_t inside_90 = 0;
 
-    /// Adds one posterior; nothing when the numbers are not finite or the standard deviation is not positive.
-    void add(double truth, double mean, double sd);
-    [[nodiscard]] double share_50() const;  ///< NaN when nothing was added
+    /// Adds one posterior; nothing when a number is not finite or the error is not positive.
+    void add(double truth, const Interval& posterior);
+    [[nodiscard]] double share_68() const;  ///< NaN when nothing was added
     [[nodiscard]] double share_90() const;
 };
 

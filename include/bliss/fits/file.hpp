@@ -33,6 +33,9 @@ struct Column {
     ColumnValues values;
 };
 
+/// Version of the CFITSIO library as it numbers itself, "4.02" for 4.2.
+[[nodiscard]] std::string library_version();
+
 /// A FITS file, open for reading or being written. Owns the CFITSIO handle; one thread at a time may use one object,
 /// different objects may be used at once.
 ///

@@ -50,7 +50,7 @@ public:
     void commit();
 
     File(File&&) noexcept;
-    File& operator=(File&&) noexcept;
+    File& operator=(File&&) = delete;
     /// Without `commit`: removes the partial file. Closes it with the other ranks (@collective) unless an exception unwinds:
     /// then the others may be elsewhere, and waiting for them would hang.
     ~File();

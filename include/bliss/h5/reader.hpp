@@ -13,6 +13,9 @@
 
 namespace bliss::h5 {
 
+/// Version of the HDF5 library, "1.10.8".
+[[nodiscard]] std::string library_version();
+
 /// An HDF5 file open for reading by this process alone; needs no MPI.
 /// Every member @throws H5Error naming the path, the object, what is absent or wrong, and HDF5's own message.
 class Reader {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "bliss/core/config.hpp"
+#include "bliss/encoder/precision.hpp"
 
 #include <cstdint>
 #include <string>
@@ -9,7 +10,6 @@
 namespace bliss::inference {
 
 enum class SurveyKind { sdss, generic };
-enum class Precision { automatic, float32, bfloat16 };
 
 /// Which images are catalogued.
 struct SurveyConfig {
@@ -26,7 +26,7 @@ struct CatalogConfig {
     double threshold = 0.5;            ///< p_source from which a source is in the mode catalogue
     double floor = 0.05;               ///< p_source down to which candidates are written
     double sources_per_tile = 0;       ///< prior rate of the survey, sources above the model's limit; 0: the model's own
-    Precision precision = Precision::automatic;
+    encoder::Precision precision = encoder::Precision::automatic;
     SurveyConfig survey;
 };
 

@@ -9,11 +9,11 @@
 
 namespace bliss::inference {
 
-/// A model made ready to catalogue frames: precision chosen, prior rate known.
+/// A model made ready to catalogue frames.
 class Cataloguer {
 public:
-    /// @throws ConfigError where bfloat16 is asked for and the processor has none.
-    Cataloguer(encoder::Model model, const CatalogConfig& config);
+    /// @param precision float32 or bfloat16 (encoder::choose_precision)
+    Cataloguer(encoder::Model model, const CatalogConfig& config, encoder::Precision precision);
 
     /// Wall-clock seconds of the stages of one frame.
     struct Timing {
@@ -31,12 +31,10 @@ public:
     [[nodiscard]] Result catalogue(const survey::Frame& frame);
 
     [[nodiscard]] const encoder::Model& model() const { return model_; }
-    [[nodiscard]] bool bfloat16() const { return bfloat16_; }
 
 private:
     encoder::Model model_;
     CatalogConfig config_;
-    bool bfloat16_;
 };
 
 }  // namespace bliss::inference

@@ -12,11 +12,11 @@ namespace bliss::inference {
 /// What the encoders see of a frame: the features with the padding on all sides, and what conditions the networks.
 struct FrameInput {
     at::Tensor features;     ///< (1, C, 4 T_h + 48, 4 T_w + 48); pixel (row, col) of the frame is at (row + 24, col + 24)
-    at::Tensor conditions;   ///< (1, k_condition_count)
-    at::Tensor ln_noise;     ///< (1, 1, 1, 1)
+    encoder::ImageConditions conditions;   ///< of this one frame
 };
 
-[[nodiscard]] FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& config);
+/// @param sources_per_tile prior rate the networks are told
+[[nodiscard]] FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& config, double sources_per_tile);
 
 /// The detection encoder on all tiles at once, in strips of rows. @return raw outputs (1, K, T_h, T_w)
 [[nodiscard]] at::Tensor detect_dense(encoder::DetectionEncoder& network, const FrameInput& input);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "bliss/simulator/conditions.hpp"
 #include "bliss/simulator/prior.hpp"
 #include "bliss/survey/psf.hpp"
 
@@ -27,5 +28,8 @@ struct Gaussian {
 /// @source multi-Gaussian expansion of exponential and de Vaucouleurs profiles (Hogg and Lang 2013); coefficients by
 /// tools/fit_profiles.py.
 void append_gaussians(const Source& source, const survey::Psf& psf, double tolerance_e, std::vector<Gaussian>& out);
+
+/// Appends the scattered light of a star, which comes on top of its flux.
+void append_scattered_light(const Source& star, const ScatteredLight& light, double tolerance_e, std::vector<Gaussian>& out);
 
 }  // namespace bliss::simulator

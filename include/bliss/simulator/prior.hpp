@@ -39,7 +39,7 @@ enum class SizeLaw {
 struct PriorConfig {
     double star_fraction = 0.3;           ///< xi of equation (3), among all simulated sources
     double flux_min_e = 250;              ///< f_min of equation (4)
-    double flux_max_e = 1e6;
+    double flux_max_e = 1e8;
     double label_flux_min_e = 500;
     double star_alpha = 0.43;             ///< Pareto exponent of stars
     double galaxy_alpha = 0.75;           ///< Pareto exponent of galaxies

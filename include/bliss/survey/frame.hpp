@@ -26,6 +26,7 @@ struct Frame {
     Psf psf;
     std::optional<Wcs> wcs;  ///< absent where a generic image has none
     std::string source;      ///< path of the image, for messages
+    bool has_mask = false;   ///< a mask of bad pixels was at hand
 
     [[nodiscard]] std::int64_t height() const { return electrons.height(); }
     [[nodiscard]] std::int64_t width() const { return electrons.width(); }
@@ -33,6 +34,13 @@ struct Frame {
 
 /// @throws DataError when the shapes disagree, no pixel is valid, or a background is not positive.
 void check_frame(const Frame& frame);
+
+/// Marks as not valid, and fills with the background, what is no measurement but a blank value: pixels that are not finite, and
+/// those farther below the background than noise ever falls. Needs a background that is positive.
+void mask_blank_pixels(Frame& frame);
+
+/// Median background of the valid pixels, electrons; NaN where none is valid.
+[[nodiscard]] double median_background_e(const Frame& frame);
 
 /// Share of valid pixels.
 [[nodiscard]] double valid_share(const Frame& frame);

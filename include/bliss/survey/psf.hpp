@@ -47,6 +47,9 @@ public:
     };
     static Psf from_sdss(const SdssParameters& parameters);
 
+    /// This PSF convolved with a circular Gaussian of the width given (>= 0).
+    [[nodiscard]] Psf convolved(double sigma_px) const;
+
     [[nodiscard]] std::span<const PsfComponent> components() const { return components_; }
 
     /// Value at distance r_px from the centre, per pixel of area; the plane's integral is 1.

@@ -16,6 +16,9 @@ struct PixelPosition {
     double y_px = 0;  ///< row; 0 is the centre of the first pixel
 };
 
+/// Version of wcslib, "7.12".
+[[nodiscard]] std::string wcslib_version();
+
 /// Celestial coordinates of an image, through wcslib. Copies share one immutable transformation; threads may share it too.
 /// FITS pixel numbers start at 1; x_px and y_px here start at 0. Right ascension and declination may stand in either axis.
 class Wcs {

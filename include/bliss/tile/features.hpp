@@ -1,6 +1,7 @@
 #pragma once
 
 #include "bliss/survey/frame.hpp"
+#include "bliss/survey/psf.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -16,10 +17,28 @@ struct PixelBlock {
     at::Tensor valid;         ///< (B, H, W) uint8
 };
 
-/// What the networks see: for each compression scale s the channel asinh(u / s) with u = (x - gamma) / sqrt(gamma), and the
-/// validity as last channel. Pixels that are not valid are 0 in every channel. Scale constants bring channels to order one.
-/// @return (B, scales + 1, H, W), channels last in memory
-[[nodiscard]] at::Tensor features(const PixelBlock& pixels, const std::vector<double>& compression_scales);
+/// Side of a matched filter, pixels.
+inline constexpr std::int64_t k_filter_px = 11;
+/// Matched filters of an image: for a star, and for round galaxies of two sizes.
+inline constexpr std::int64_t k_filter_count = 3;
+
+/// The PSF convolved with Gaussians of sigma 0, 1.5 and 3.5 px, cut to the filter's square and scaled to a sum of squares of 1: an
+/// image in units of its noise, convolved with it, gives at every pixel the signal-to-noise ratio of such a source's light within
+/// the square. Masked pixels count as empty.
+/// @return (k_filter_count, k_filter_px, k_filter_px)
+[[nodiscard]] at::Tensor matched_filters(const survey::Psf& psf);
+
+/// What the networks see. With u = (x - gamma) / sqrt(gamma): for each compression scale s the channel asinh(u / s); for each
+/// matched filter k the channel asinh((u * k) / 3); last the validity. Pixels that are not valid have u = 0.
+/// The filters reach k_filter_px / 2 pixels around a pixel; off the image u is 0. The bits do not depend on the threads.
+/// @param filters (B, k_filter_count, k_filter_px, k_filter_px)
+/// @return (B, feature_count(scales), H, W), channels last in memory
+[[nodiscard]] at::Tensor features(const PixelBlock& pixels, const at::Tensor& filters, const std::vector<double>& compression_scales);
+
+/// Channels of `features` for one band.
+[[nodiscard]] constexpr std::int64_t feature_count(std::size_t compression_scales) {
+    return static_cast<std::int64_t>(compression_scales) + k_filter_count + 1;
+}
 
 /// Rows [row_begin - padding, row_end + padding) of a frame with the padding of a padded tile on all sides; what lies off
 /// the frame is not valid. @return one image (1, row_end - row_begin + 48, W' + 48) with W' the width in whole tiles

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "bliss/encoder/precision.hpp"
 #include "bliss/encoder/settings.hpp"
 #include "bliss/simulator/simulation.hpp"
 
@@ -7,12 +8,6 @@
 #include <string>
 
 namespace bliss::training {
-
-enum class Precision {
-    automatic,  ///< bfloat16 where the processor computes it, else float32
-    float32,
-    bfloat16,
-};
 
 /// A training run: everything that, with the seed, decides the weights.
 struct TrainingConfig {
@@ -25,7 +20,7 @@ struct TrainingConfig {
     double final_learning_rate_share = 0.01;
     double gradient_norm_limit = 5;
     double weight_average_decay = 0.999;
-    Precision precision = Precision::automatic;
+    encoder::Precision precision = encoder::Precision::automatic;
     std::int64_t validation_images = 32;
     std::int64_t validation_every = 1000;
     std::int64_t checkpoint_every = 1000;

@@ -26,7 +26,8 @@ struct StepReport {
 /// Trains the detection and the classification encoder on simulated images, data-parallel over the ranks of a communicator.
 ///
 /// Image i of step s is made from (seed, s, i) on whichever rank it falls, and gradients are summed over ranks before the
-/// step: the number of ranks changes the rounding of sums and nothing else. Every rank holds the same weights.
+/// step: the number of ranks changes the rounding of sums and nothing else. Every rank holds the same weights, to the rounding of
+/// different processors or numbers of threads, which `synchronize` takes away.
 class Trainer {
 public:
     /// @throws ConfigError. @collective
@@ -41,12 +42,15 @@ public:
 
     [[nodiscard]] std::int64_t steps_done() const;
 
-    /// Writes everything needed to go on, atomically; call on rank 0. @throws IoError.
-    void save_checkpoint(const std::filesystem::path& path);
+    /// Gives rank 0's weights, average and moments to all ranks. @collective
+    void synchronize();
 
-    /// Goes on from a checkpoint of the same configuration. Every rank reads it.
+    /// Writes everything needed to go on, atomically, with the last validation; call on rank 0. @throws IoError.
+    void save_checkpoint(const std::filesystem::path& path, const std::string& metrics_json);
+
+    /// Goes on from a checkpoint of the same configuration. Every rank reads it. @return its last validation
     /// @throws DataError when it is of another configuration or damaged.
-    void load_checkpoint(const std::filesystem::path& path);
+    std::string load_checkpoint(const std::filesystem::path& path);
 
     /// The averaged weights with a model card; call on rank 0. @throws IoError.
     void save_model(const std::filesystem::path& path, const std::string& metrics_json);

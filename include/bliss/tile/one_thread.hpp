@@ -1,11 +1,12 @@
 #pragma once
 
 #include <ATen/Parallel.h>
+#include <omp.h>
 #include <torch/torch.h>
 
 #include <algorithm>
 
-namespace bliss::inference {
+namespace bliss::tile {
 
 /// Calls `work(k)` for k = 0 ... count - 1, shared over the threads, each call wholly on one of them and without gradients.
 /// A network's sums are cut differently for different numbers of threads; on one thread a call gives the same bits anywhere.
@@ -14,8 +15,11 @@ void for_each_on_one_thread(std::int64_t count, const Work& work) {
     // A range of one is run outside any parallel region, where the network would use all threads: it is made a range of two.
     at::parallel_for(0, std::max<std::int64_t>(2, count), 1, [&](std::int64_t begin, std::int64_t end) {
         const torch::NoGradGuard no_grad;
+        // Convolutions cut their sums for as many threads as there might be, also where only one computes. Inside a parallel
+        // region this setting is the region's own.
+        if (omp_in_parallel() != 0) omp_set_num_threads(1);
         for (std::int64_t k = begin; k < std::min(end, count); ++k) work(k);
     });
 }
 
-}  // namespace bliss::inference
+}  // namespace bliss::tile

@@ -1,0 +1,83 @@
+#include "bliss/simulator/simulation.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+namespace {
+
+using namespace bliss::simulator;
+
+constexpr std::int64_t k_side = 160;
+
+struct Simulated {
+    std::vector<float> electrons = std::vector<float>(k_side * k_side);
+    std::vector<std::uint8_t> valid = std::vector<std::uint8_t>(k_side * k_side);
+    ImageTruth truth{{0, 0, 0, bliss::survey::Psf::from_fwhm(1)}, {}};
+};
+
+Simulated simulate_one(const SimulatorConfig& config, std::uint32_t sample) {
+    Simulated image;
+    image.truth = simulate(config, {3, 0, sample}, {{image.electrons.data(), 1, k_side, k_side}, image.valid.data()}).front();
+    return image;
+}
+
+double distance_off(const Source& s) {
+    const auto axis = [](double at) { return std::max(-0.5 - at, at - (k_side - 0.5)); };
+    return std::max(axis(s.x_px), axis(s.y_px));
+}
+
+}  // namespace
+
+TEST_CASE("faint sources come from near the image, bright ones from as far as they shine into it") {
+    SimulatorConfig config;
+    config.conditions.sources_per_tile_low = config.conditions.sources_per_tile_high = 0.05;
+    int far = 0, near = 0;
+    for (std::uint32_t sample = 0; sample < 40; ++sample) {
+        for (const Source& source : simulate_one(config, sample).truth.sources) {
+            if (distance_off(source) > 16) {
+                ++far;
+                CHECK(source.flux_e >= 1e5);
+                CHECK(distance_off(source) <= 100);
+            } else {
+                near += source.flux_e < 1e5 ? 1 : 0;
+            }
+        }
+    }
+    CHECK(far > 20);
+    CHECK(near > 1000);
+}
+
+TEST_CASE("saturated stars lose their core and a trail of bled charge; what is not valid holds the background") {
+    SimulatorConfig config;
+    config.prior.star_fraction = 1;
+    config.prior.flux_min_e = config.prior.label_flux_min_e = 1e7;
+    config.conditions.sources_per_tile_low = config.conditions.sources_per_tile_high = 0.002;
+    config.conditions.bad_pixel_share = 0;
+    config.conditions.edge_share = 0;
+    int saturated = 0, trails = 0;
+    for (std::uint32_t sample = 0; sample < 120; ++sample) {
+        const Simulated image = simulate_one(config, sample);
+        for (std::size_t k = 0; k < image.valid.size(); ++k) {
+            if (!image.valid[k]) REQUIRE(image.electrons[k] == static_cast<float>(image.truth.conditions.background_e));
+        }
+        for (const Source& star : image.truth.sources) {
+            const Conditions& conditions = image.truth.conditions;
+            const bool well_saturated = star.flux_e * conditions.psf.value(1.5) > conditions.saturation_e;
+            if (distance_off(star) > -50 || !well_saturated) continue;
+            const auto lost = [&](std::int64_t rows, std::int64_t cols) {
+                const auto row = std::lround(star.y_px), col = std::lround(star.x_px);
+                std::int64_t count = 0;
+                while (count < 40 && !image.valid[static_cast<std::size_t>((row + rows * count) * k_side + col + cols * count)]) ++count;
+                return count;
+            };
+            ++saturated;
+            CHECK(lost(1, 0) > 0);
+            const double along = static_cast<double>(lost(1, 0) + lost(-1, 0)), across = static_cast<double>(lost(0, 1) + lost(0, -1));
+            trails += std::max(along, across) > 1.3 * std::min(along, across) ? 1 : 0;
+        }
+    }
+    CHECK(saturated > 30);
+    CHECK(trails > saturated / 2);
+}
