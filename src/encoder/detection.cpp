@@ -15,6 +15,9 @@ constexpr std::int64_t k_film_hidden = 32;
 
 /// The layers of the tower, in order.
 enum Layer : std::size_t { to_half, half, to_quarter, block1_a, block1_b, block2_a, block2_b, close_up };
+/// The numbers of one part of a slot's posterior, in order; a weight only where there are several parts.
+enum Number : std::int64_t { u_mean, v_mean, u_sd, v_sd, ln_flux_mean, ln_flux_sd, weight };
+std::int64_t numbers_of_part(std::int64_t components) { return components > 1 ? weight + 1 : weight; }
 /// Side of what the close-up reads: the tile and 2 pixels around it.
 constexpr std::int64_t k_close_up_px = tile::k_tile_px + 4;
 /// Pixels at each side of the window that only the matched filters read.
@@ -50,7 +53,8 @@ at::Tensor FilmImpl::forward(const at::Tensor& x, const at::Tensor& conditions) 
     return torch::addcmul(parts[1], x, 1 + parts[0]);
 }
 
-DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config) : max_sources_{config.max_sources} {
+DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config)
+    : max_sources_{config.max_sources}, components_{config.components} {
     const auto in = static_cast<std::int64_t>(config.bands.size()) * tile::feature_count(config.compression_scales.size());
     const std::int64_t w = config.width;
     const torch::nn::Conv2d layers[] = {
@@ -68,8 +72,14 @@ DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config) : max_so
     film_quarter_ = register_module("film_quarter", Film(k_condition_count, 4 * w));
     film_head_ = register_module("film_head", Film(1, config.head_width));
     head_hidden_ = register_module("head_hidden", conv(8 * w, config.head_width, 1));
-    head_out_ = register_module("head_out", conv(config.head_width, max_sources_ + 1 + 6 * max_sources_, 1));
-    torch::nn::init::zeros_(head_out_->weight);  // every tile begins with the same, moderate answer
+    const std::int64_t m = max_sources_, c = components_;
+    head_out_ = register_module("head_out", conv(config.head_width, m + 1 + numbers_of_part(c) * m * c, 1));
+    // Every tile begins with the same, moderate answer; the parts with different widths, or they would stay alike.
+    torch::nn::init::zeros_(head_out_->weight);
+    const torch::NoGradGuard no_grad;
+    const at::Tensor spread = torch::arange(c, torch::kFloat) - 0.5 * static_cast<double>(c - 1);  // (C)
+    const at::Tensor bias = head_out_->bias.slice(0, m + 1).view({numbers_of_part(c), m, c});
+    for (const std::int64_t width : {u_sd, v_sd, ln_flux_sd}) bias[width].copy_(spread.expand({m, c}));
 }
 
 at::Tensor DetectionEncoderImpl::conv_relu(std::size_t layer, const at::Tensor& x) {
@@ -91,17 +101,19 @@ at::Tensor DetectionEncoderImpl::forward(const at::Tensor& x, const ImageConditi
 }
 
 TilePosterior DetectionEncoderImpl::posterior(const at::Tensor& raw, const ImageConditions& conditions) const {
-    const std::int64_t m = max_sources_;
-    const at::Tensor slots = raw.slice(1, m + 1).unflatten(1, {6, m});  // (B, 6, M, T_h, T_w)
+    const std::int64_t m = max_sources_, c = components_;
+    const at::Tensor slots = raw.slice(1, m + 1).unflatten(1, {numbers_of_part(c), m, c});  // (B, F, M, C, T_h, T_w)
     const auto part = [&](std::int64_t k) { return slots.select(1, k); };
+    const at::Tensor ln_noise = conditions.ln_noise.unsqueeze(1);
     TilePosterior q;
     q.count_logits = raw.slice(1, 0, m + 1);
-    q.u_mean = 0.5 + 1.5 * torch::tanh(part(0));
-    q.v_mean = 0.5 + 1.5 * torch::tanh(part(1));
-    q.u_sd = bounded_scale(part(2), 0.002, 3.0);
-    q.v_sd = bounded_scale(part(3), 0.002, 3.0);
-    q.ln_flux_mean = conditions.ln_noise + 4 + 2 * part(4);  // a source at the limit of detection has about e^4 times the noise
-    q.ln_flux_sd = bounded_scale(part(5), 0.003, 3.0);
+    q.log_weight = c > 1 ? torch::log_softmax(part(weight), 2) : torch::zeros_like(part(u_mean));
+    q.u_mean = 0.5 + 1.5 * torch::tanh(part(u_mean));
+    q.v_mean = 0.5 + 1.5 * torch::tanh(part(v_mean));
+    q.u_sd = bounded_scale(part(u_sd), 0.002, 3.0);
+    q.v_sd = bounded_scale(part(v_sd), 0.002, 3.0);
+    q.ln_flux_mean = ln_noise + 4 + 2 * part(ln_flux_mean);  // a source at the limit of detection has about e^4 times the noise
+    q.ln_flux_sd = bounded_scale(part(ln_flux_sd), 0.003, 3.0);
     return q;
 }
 

@@ -50,6 +50,7 @@ void absorb(Candidate& into, const Candidate& other) {
     into.parts.insert(into.parts.end(), other.parts.begin(), other.parts.end());
     into.p_source += other.p_source;
     into.p_apart += other.p_apart;
+    into.tiles += other.tiles;
     into.multiple = into.multiple || other.multiple;
 }
 
@@ -72,6 +73,20 @@ Marginal marginal(double low, double high, const Cdf& cdf) {
         return 0.5 * (below + above);
     };
     return {quantile(0.5), 0.5 * (quantile(k_above) - quantile(k_below)), quantile(0.05), quantile(0.95)};
+}
+
+/// Mean and standard deviation of a tile's location along one axis, pixels; parameters as of marginal_px.
+Moments moments_px(const Candidate& candidate, std::int32_t TileIndex::*index, double TilePart::*mean, double TilePart::*sd) {
+    double total = 0, first = 0, second = 0;
+    for (const TilePart& part : candidate.parts) {
+        const auto of_part = encoder::truncated_normal_moments(part.*mean, part.*sd);
+        total += part.weight;
+        first += part.weight * of_part.mean;
+        second += part.weight * (of_part.variance + of_part.mean * of_part.mean);
+    }
+    const double centre = first / total;
+    const double variance = std::max(1e-12, second / total - centre * centre);
+    return {tile::k_tile_px * (candidate.tile.*index + centre) - 0.5, tile::k_tile_px * std::sqrt(variance)};
 }
 
 /// Of a location along one axis, pixels. @param index, mean, sd of a part: its tile's row or column, its Normal
@@ -126,7 +141,7 @@ FieldSources find_sources(const encoder::TilePosterior& posterior, double rate_r
     tile::for_each_on_one_thread(std::ssize(joined), [&](std::int64_t i) {
         const auto k = static_cast<std::size_t>(i);
         field.sources[k] = summarize(joined[k]);
-        const bool alone = joined[k].parts.size() == 1;
+        const bool alone = joined[k].tiles == 1;
         field.sources[k].p_source = alone ? std::min(joined[k].p_apart, k_certain) : retarget(joined[k].p_source, rate_ratio);
     });
     for (std::size_t k = 0; k < joined.size(); ++k) field.expected_sources += field.sources[k].p_source - joined[k].p_apart;
@@ -150,25 +165,27 @@ Detections list_candidates(const encoder::TilePosterior& posterior, double rate_
     const auto prob = exceed.accessor<float, 3>(), prob_retargeted = exceed_retargeted.accessor<float, 3>();
     const auto mode_at = mode.accessor<std::int64_t, 2>();
     const auto at = [](const at::Tensor& t) { return t[0].contiguous(); };
-    const at::Tensor u_mean = at(posterior.u_mean), u_sd = at(posterior.u_sd), v_mean = at(posterior.v_mean),
-                     v_sd = at(posterior.v_sd), f_mean = at(posterior.ln_flux_mean), f_sd = at(posterior.ln_flux_sd);
-    const auto um = u_mean.accessor<float, 3>(), us = u_sd.accessor<float, 3>(), vm = v_mean.accessor<float, 3>(),
-               vs = v_sd.accessor<float, 3>(), fm = f_mean.accessor<float, 3>(), fs = f_sd.accessor<float, 3>();
+    const at::Tensor weight = at(posterior.log_weight).exp(), u_mean = at(posterior.u_mean), u_sd = at(posterior.u_sd),
+                     v_mean = at(posterior.v_mean), v_sd = at(posterior.v_sd), f_mean = at(posterior.ln_flux_mean),
+                     f_sd = at(posterior.ln_flux_sd);  // (M, C, T_h, T_w)
+    const auto ws = weight.accessor<float, 4>(), um = u_mean.accessor<float, 4>(), us = u_sd.accessor<float, 4>(),
+               vm = v_mean.accessor<float, 4>(), vs = v_sd.accessor<float, 4>(), fm = f_mean.accessor<float, 4>(),
+               fs = f_sd.accessor<float, 4>();
     for (std::int64_t row = 0; row < p.size(1); ++row) {
         for (std::int64_t col = 0; col < p.size(2); ++col) {
             for (std::int64_t m = 0; m < max_sources; ++m) {
                 if (!(prob[m][row][col] >= floor)) break;
-                const auto u = encoder::truncated_normal_moments(um[m][row][col], us[m][row][col]);
-                const auto v = encoder::truncated_normal_moments(vm[m][row][col], vs[m][row][col]);
                 Candidate c;
                 c.tile = {static_cast<std::int32_t>(row), static_cast<std::int32_t>(col)};
                 c.slot = static_cast<std::int32_t>(m);
                 c.p_source = prob[m][row][col];
                 c.p_apart = prob_retargeted[m][row][col];
-                c.x_px = {tile::x_of({c.tile, u.mean, v.mean}), tile::k_tile_px * std::sqrt(u.variance)};
-                c.y_px = {tile::y_of({c.tile, u.mean, v.mean}), tile::k_tile_px * std::sqrt(v.variance)};
-                c.parts = {{c.tile, c.p_source, um[m][row][col], us[m][row][col], vm[m][row][col], vs[m][row][col], fm[m][row][col],
-                            fs[m][row][col]}};
+                for (std::int64_t k = 0; k < u_mean.size(1); ++k) {
+                    c.parts.push_back({c.tile, c.p_source * ws[m][k][row][col], um[m][k][row][col], us[m][k][row][col], vm[m][k][row][col],
+                                       vs[m][k][row][col], fm[m][k][row][col], fs[m][k][row][col]});
+                }
+                c.x_px = moments_px(c, &TileIndex::col, &TilePart::u_mean, &TilePart::u_sd);
+                c.y_px = moments_px(c, &TileIndex::row, &TilePart::v_mean, &TilePart::v_sd);
                 c.multiple = mode_at[row][col] > 1;
                 out.candidates.push_back(c);
             }
@@ -184,7 +201,7 @@ Source summarize(const Candidate& candidate) {
             .x_px = marginal_px(candidate, &TileIndex::col, &TilePart::u_mean, &TilePart::u_sd),
             .y_px = marginal_px(candidate, &TileIndex::row, &TilePart::v_mean, &TilePart::v_sd),
             .ln_flux_e = marginal_ln_flux(candidate),
-            .merged = candidate.parts.size() > 1,
+            .merged = candidate.tiles > 1,
             .multiple = candidate.multiple};
 }
 

@@ -52,10 +52,9 @@ Batch make_batch(const TrainingConfig& config, const simulator::SampleRange& ran
 
 encoder::SourceWindows windows_at_inferred_locations(const Batch& batch, const encoder::TilePosterior& q) {
     const auto n = batch.labels.sources.size();
-    const auto u_sd = q.u_sd.detach().contiguous();
-    const auto v_sd = q.v_sd.detach().contiguous();
-    const auto u_at = u_sd.accessor<float, 4>();
-    const auto v_at = v_sd.accessor<float, 4>();
+    const at::Tensor u_sd = q.u_sd.detach().contiguous(), v_sd = q.v_sd.detach().contiguous(), weight = q.log_weight.detach().exp();
+    const auto u_at = u_sd.accessor<float, 5>(), v_at = v_sd.accessor<float, 5>(), weight_at = weight.accessor<float, 5>();
+    const std::int64_t parts = u_sd.size(2), tile_cols = u_sd.size(4);
     std::vector<std::int64_t> image(n), row(n), col(n);
     encoder::SourceWindows windows;
     windows.offset_px = torch::empty({static_cast<std::int64_t>(n), 2});
@@ -64,12 +63,18 @@ encoder::SourceWindows windows_at_inferred_locations(const Batch& batch, const e
         const LabelledSource& s = batch.labels.sources[k];
         RandomStream random{batch.range.seed, StreamPurpose::crop, batch.range.step,
                             batch.range.first_sample + static_cast<std::uint32_t>(s.image),
-                            static_cast<std::uint32_t>((s.tile_row * q.u_sd.size(3) + s.tile_col) * 4 + s.slot)};
+                            static_cast<std::uint32_t>((s.tile_row * tile_cols + s.tile_col) * 4 + s.slot)};
         const auto moved = [&](double at_px, float sd_tiles) {
             return at_px + std::min<double>(k_location_error_max_px, tile::k_tile_px * sd_tiles) * random.normal();
         };
-        const double x = moved(s.x_px, u_at[s.image][s.slot][s.tile_row][s.tile_col]);
-        const double y = moved(s.y_px, v_at[s.image][s.slot][s.tile_row][s.tile_col]);
+        std::int64_t c = 0;
+        if (parts > 1) {
+            for (double u = random.uniform(); c + 1 < parts && u > weight_at[s.image][s.slot][c][s.tile_row][s.tile_col]; ++c) {
+                u -= weight_at[s.image][s.slot][c][s.tile_row][s.tile_col];
+            }
+        }
+        const double x = moved(s.x_px, u_at[s.image][s.slot][c][s.tile_row][s.tile_col]);
+        const double y = moved(s.y_px, v_at[s.image][s.slot][c][s.tile_row][s.tile_col]);
         image[k] = s.image;
         col[k] = std::lround(x);
         row[k] = std::lround(y);

@@ -26,7 +26,7 @@ std::map<std::size_t, TilesOfCount> group_by_count(const Labels& labels) {
     return groups;
 }
 
-/// ln q of source s under slot m, for the sources named. Each (n).
+/// ln q of source s under slot m, for the sources named: of its location, and of its flux given the location. Each (n).
 struct SlotLikelihood {
     at::Tensor location;
     at::Tensor flux;
@@ -35,22 +35,28 @@ struct SlotLikelihood {
 SlotLikelihood slot_likelihood(const encoder::TilePosterior& q, const Labels& labels, const std::vector<std::size_t>& which,
                                std::int64_t slot) {
     const auto n = static_cast<std::int64_t>(which.size());
-    at::Tensor index = torch::empty({n}, torch::kLong);
-    at::Tensor truth = torch::empty({3, n});
-    auto index_at = index.accessor<std::int64_t, 1>();
-    auto truth_at = truth.accessor<float, 2>();
-    const at::Tensor& shape = q.u_mean;  // (B, M, T, T)
+    const at::Tensor& shape = q.u_mean;  // (B, M, C, T, T)
+    const std::int64_t parts = shape.size(2), tiles = shape.size(3) * shape.size(4);
+    at::Tensor index = torch::empty({n, parts}, torch::kLong);
+    at::Tensor truth = torch::empty({3, n, 1});
+    auto index_at = index.accessor<std::int64_t, 2>();
+    auto truth_at = truth.accessor<float, 3>();
     for (std::int64_t i = 0; i < n; ++i) {
         const LabelledSource& s = labels.sources[which[static_cast<std::size_t>(i)]];
-        index_at[i] = ((s.image * shape.size(1) + slot) * shape.size(2) + s.tile_row) * shape.size(3) + s.tile_col;
-        truth_at[0][i] = s.u;
-        truth_at[1][i] = s.v;
-        truth_at[2][i] = s.ln_flux_e;
+        for (std::int64_t c = 0; c < parts; ++c) {
+            index_at[i][c] = ((s.image * shape.size(1) + slot) * parts + c) * tiles + s.tile_row * shape.size(4) + s.tile_col;
+        }
+        truth_at[0][i][0] = s.u;
+        truth_at[1][i][0] = s.v;
+        truth_at[2][i][0] = s.ln_flux_e;
     }
-    const auto pick = [&](const at::Tensor& parameter) { return parameter.flatten().index_select(0, index); };
-    return {encoder::log_truncated_normal(truth[0], pick(q.u_mean), pick(q.u_sd)) +
-                encoder::log_truncated_normal(truth[1], pick(q.v_mean), pick(q.v_sd)),
-            encoder::log_normal(truth[2], pick(q.ln_flux_mean), pick(q.ln_flux_sd))};
+    const auto pick = [&](const at::Tensor& parameter) { return parameter.flatten().index_select(0, index.flatten()).view({n, parts}); };
+    const at::Tensor log_weight = pick(q.log_weight);  // (n, C)
+    const at::Tensor location = encoder::log_truncated_normal(truth[0], pick(q.u_mean), pick(q.u_sd)) +
+                                encoder::log_truncated_normal(truth[1], pick(q.v_mean), pick(q.v_sd));
+    const at::Tensor flux = encoder::log_normal(truth[2], pick(q.ln_flux_mean), pick(q.ln_flux_sd));
+    const at::Tensor marginal = torch::logsumexp(log_weight + location, 1);
+    return {marginal, torch::logsumexp(log_weight + location + flux, 1) - marginal};
 }
 
 std::vector<std::size_t> column(const TilesOfCount& tiles, std::size_t k) {

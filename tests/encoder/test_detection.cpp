@@ -96,13 +96,29 @@ TEST_CASE("posterior parameters stay in their ranges") {
     const at::Tensor raw = 50 * torch::randn({2, 15, 6, 5});
     const encoder::TilePosterior q = network->posterior(raw, some_conditions().repeated(2));
     CHECK(q.count_logits.sizes() == torch::IntArrayRef({2, 3, 6, 5}));
-    CHECK(q.u_mean.sizes() == torch::IntArrayRef({2, 2, 6, 5}));
+    CHECK(q.u_mean.sizes() == torch::IntArrayRef({2, 2, 1, 6, 5}));
+    CHECK(q.log_weight.abs().max().item<float>() == 0);
     for (const at::Tensor& sd : {q.u_sd, q.v_sd, q.ln_flux_sd}) {
         CHECK(sd.min().item<float>() > 0);
         CHECK(sd.max().item<float>() <= 3.001f);
     }
     CHECK(q.u_mean.min().item<float>() >= -1);
     CHECK(q.v_mean.max().item<float>() <= 2);
+}
+
+TEST_CASE("parts have shares that sum to one, and begin with different widths") {
+    const encoder::EncoderConfig config{.max_sources = 2, .components = 3, .width = 8, .head_width = 16};
+    encoder::DetectionEncoder network{config};
+    const torch::NoGradGuard no_grad;
+    const at::Tensor raw = network->forward(torch::randn({1, k_channels, 56, 60}), some_conditions());
+    REQUIRE(raw.sizes() == torch::IntArrayRef({1, 3 + 7 * 2 * 3, 2, 3}));
+    const encoder::TilePosterior q = network->posterior(raw, some_conditions());
+    CHECK(q.u_mean.sizes() == torch::IntArrayRef({1, 2, 3, 2, 3}));
+    CHECK(torch::allclose(q.log_weight.exp().sum(2), torch::ones({1, 2, 2, 3})));
+    for (const at::Tensor& sd : {q.u_sd, q.v_sd, q.ln_flux_sd}) {
+        CHECK((sd.select(2, 1) > 1.5 * sd.select(2, 0)).all().item<bool>());
+        CHECK((sd.select(2, 2) > 1.5 * sd.select(2, 1)).all().item<bool>());
+    }
 }
 
 TEST_CASE("the classifier's PSF channel is centred on the source") {

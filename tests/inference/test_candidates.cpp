@@ -35,7 +35,8 @@ TEST_CASE("candidates carry the tile posterior's moments in pixels") {
     q.count_logits[0][0].fill_(4.0f);
     q.count_logits[0][1].fill_(0.0f);
     q.count_logits[0][1][1][2] = 6.0f;
-    const auto map = [](float value) { return torch::full({1, 1, 2, 3}, value); };
+    const auto map = [](float value) { return torch::full({1, 1, 1, 2, 3}, value); };
+    q.log_weight = map(0.0f);
     q.u_mean = map(0.5f);
     q.v_mean = map(0.25f);
     q.u_sd = q.v_sd = map(0.02f);
@@ -51,6 +52,29 @@ TEST_CASE("candidates carry the tile posterior's moments in pixels") {
     CHECK_THAT(c.x_px.sd, WithinRel(0.08, 1e-3));
     CHECK_THAT(all.expected_sources, WithinRel(1 / (1 + std::exp(-2.0)) + 5 / (1 + std::exp(4.0)), 1e-4));
     CHECK(list_candidates(q, 1, 0.01).candidates.size() == 6);
+}
+
+TEST_CASE("the parts of one tile are one claim, with the moments of their mixture") {
+    encoder::TilePosterior q;
+    q.count_logits = torch::tensor({0.0f, 2.0f}).view({1, 2, 1, 1});
+    const auto two = [](float first, float second) { return torch::tensor({first, second}).view({1, 1, 2, 1, 1}); };
+    q.log_weight = torch::log(two(0.75f, 0.25f));
+    q.u_mean = two(0.4f, 0.6f);
+    q.v_mean = two(0.5f, 0.5f);
+    q.u_sd = q.v_sd = two(0.02f, 0.05f);
+    q.ln_flux_mean = two(7, 8);
+    q.ln_flux_sd = two(0.1f, 0.4f);
+    const Detections all = list_candidates(q, 1, 0.5);
+    REQUIRE(all.candidates.size() == 1);
+    const Candidate& c = all.candidates[0];
+    REQUIRE(c.parts.size() == 2);
+    CHECK_THAT(c.parts[0].weight, WithinRel(0.75 * c.p_source, 1e-5));
+    CHECK_THAT(c.x_px.mean, WithinAbs(4 * 0.45 - 0.5, 1e-4));
+    CHECK_THAT(c.x_px.sd, WithinRel(4 * std::sqrt(0.75 * 0.0004 + 0.25 * 0.0025 + 0.75 * 0.25 * 0.04), 1e-3));
+    const Source source = summarize(c);
+    CHECK_FALSE(source.merged);
+    CHECK(source.ln_flux_e.median > 7);
+    CHECK(source.ln_flux_e.high > 8);
 }
 
 TEST_CASE("a source on a border is reported once, with the sum of its probabilities") {
@@ -87,7 +111,8 @@ TEST_CASE("a certain source on a border stays certain at another rate") {
     // Two tiles with odds one each: by itself each would fall to 1/5 at a quarter of the rate; together they are one source.
     encoder::TilePosterior q;
     q.count_logits = torch::zeros({1, 2, 1, 2});
-    const auto map = [](float left, float right) { return torch::tensor({left, right}).view({1, 1, 1, 2}); };
+    const auto map = [](float left, float right) { return torch::tensor({left, right}).view({1, 1, 1, 1, 2}); };
+    q.log_weight = map(0.0f, 0.0f);
     q.u_mean = map(1.0f, 0.0f);
     q.v_mean = map(0.5f, 0.5f);
     q.u_sd = q.v_sd = map(0.05f, 0.05f);
@@ -104,6 +129,7 @@ TEST_CASE("a certain source on a border stays certain at another rate") {
 TEST_CASE("a source's estimates are median and central interval of the mixture of its tiles") {
     Candidate claims = candidate(3, 4, 0.55, 15.3, 14, 0.15);
     claims.parts.push_back({{3, 5}, 0.43, 0.02, 0.06, 0.4, 0.2, 7.3, 0.5});
+    claims.tiles = 2;
     const Source source = summarize(claims);
     CHECK(source.merged);
     // The mixture's distribution function on a fine grid, from the textbook form of each part.

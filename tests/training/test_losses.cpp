@@ -14,16 +14,17 @@ using namespace bliss;
 using Catch::Matchers::WithinRel;
 
 /// A posterior of one image of 2 x 2 tiles with M slots; parameters differ from tile to tile and slot to slot.
-encoder::TilePosterior some_posterior(std::int64_t slots) {
+encoder::TilePosterior some_posterior(std::int64_t slots, std::int64_t parts = 1) {
     torch::manual_seed(2);
     encoder::TilePosterior q;
     q.count_logits = torch::randn({1, slots + 1, 2, 2});
-    q.u_mean = torch::rand({1, slots, 2, 2});
-    q.v_mean = torch::rand({1, slots, 2, 2});
-    q.u_sd = 0.1 + torch::rand({1, slots, 2, 2});
-    q.v_sd = 0.1 + torch::rand({1, slots, 2, 2});
-    q.ln_flux_mean = 7 + torch::randn({1, slots, 2, 2});
-    q.ln_flux_sd = 0.2 + torch::rand({1, slots, 2, 2});
+    q.log_weight = torch::log_softmax(torch::randn({1, slots, parts, 2, 2}), 2);
+    q.u_mean = torch::rand({1, slots, parts, 2, 2});
+    q.v_mean = torch::rand({1, slots, parts, 2, 2});
+    q.u_sd = 0.1 + torch::rand({1, slots, parts, 2, 2});
+    q.v_sd = 0.1 + torch::rand({1, slots, parts, 2, 2});
+    q.ln_flux_mean = 7 + torch::randn({1, slots, parts, 2, 2});
+    q.ln_flux_sd = 0.2 + torch::rand({1, slots, parts, 2, 2});
     return q;
 }
 
@@ -35,10 +36,8 @@ double truncated_nll(double x, double mean, double sd) {
     return normal_nll(x, mean, sd) + std::log(phi((1 - mean) / sd) - phi((0 - mean) / sd));
 }
 
-double element(const at::Tensor& t, std::int64_t slot, std::int64_t row, std::int64_t col) { return t[0][slot][row][col].item<double>(); }
-
-double source_nll(const encoder::TilePosterior& q, const training::LabelledSource& s, std::int64_t slot) {
-    const auto p = [&](const at::Tensor& t) { return element(t, slot, s.tile_row, s.tile_col); };
+double source_nll(const encoder::TilePosterior& q, const training::LabelledSource& s, std::int64_t slot, std::int64_t part = 0) {
+    const auto p = [&](const at::Tensor& t) { return t[0][slot][part][s.tile_row][s.tile_col].item<double>(); };
     return truncated_nll(s.u, p(q.u_mean), p(q.u_sd)) + truncated_nll(s.v, p(q.v_mean), p(q.v_sd)) +
            normal_nll(s.ln_flux_e, p(q.ln_flux_mean), p(q.ln_flux_sd));
 }
@@ -56,7 +55,7 @@ TEST_CASE("the count loss is the cross-entropy over tiles") {
     double expected = 0;
     for (std::int64_t row = 0; row < 2; ++row) {
         for (std::int64_t col = 0; col < 2; ++col) {
-            const double a = element(q.count_logits, 0, row, col), b = element(q.count_logits, 1, row, col);
+            const double a = q.count_logits[0][0][row][col].item<double>(), b = q.count_logits[0][1][row][col].item<double>();
             expected -= (row == 0 && col == 1 ? b : a) - std::log(std::exp(a) + std::exp(b));
         }
     }
@@ -71,6 +70,19 @@ TEST_CASE("one source in a tile costs its exact negative log density") {
     const training::DetectionLoss loss = training::detection_loss(q, labels);
     CHECK_THAT(loss.location.item<double>() + loss.flux.item<double>(),
                WithinRel(source_nll(q, labels.sources[0], 0) + source_nll(q, labels.sources[1], 0), 1e-4));
+}
+
+TEST_CASE("several parts are a mixture of their joint densities") {
+    const encoder::TilePosterior q = some_posterior(1, 3);
+    const auto s = source(0, 1, 0, 0.2f, 0.7f, 7.5f);
+    training::Labels labels{torch::zeros({1, 2, 2}, torch::kLong), {s}};
+    labels.count[0][0][1] = 1;
+    double density = 0;
+    for (std::int64_t part = 0; part < 3; ++part) {
+        density += std::exp(q.log_weight[0][0][part][0][1].item<double>() - source_nll(q, s, 0, part));
+    }
+    const training::DetectionLoss loss = training::detection_loss(q, labels);
+    CHECK_THAT(loss.location.item<double>() + loss.flux.item<double>(), WithinRel(-std::log(density), 1e-4));
 }
 
 TEST_CASE("two sources in a tile are a set: the mean over orderings, whatever their order") {

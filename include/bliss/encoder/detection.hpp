@@ -13,13 +13,15 @@ namespace bliss::encoder {
 
 /// Parameters of the variational distribution of every tile (paper section 3.1). T_h x T_w tiles of B images.
 ///
-/// Count: categorical over 0 ... M. For source slot m: location (u, v) in the tile's unit square, each a Normal truncated
-/// to [0, 1]; ln of the flux in electrons: Normal.
+/// Count: categorical over 0 ... M. For source slot m a mixture of C parts, each a product of factors: location (u, v) in the
+/// tile's unit square, each a Normal truncated to [0, 1]; ln of the flux in electrons: Normal. Several parts give tails heavier
+/// than a Normal's, and a flux that hangs on what the source is.
 struct TilePosterior {
     at::Tensor count_logits;  ///< (B, M + 1, T_h, T_w)
-    at::Tensor u_mean, u_sd;  ///< (B, M, T_h, T_w) along columns, in tiles
-    at::Tensor v_mean, v_sd;  ///< (B, M, T_h, T_w) along rows, in tiles
-    at::Tensor ln_flux_mean, ln_flux_sd;  ///< (B, M, T_h, T_w)
+    at::Tensor log_weight;    ///< (B, M, C, T_h, T_w) ln of the parts' shares, which sum to 1
+    at::Tensor u_mean, u_sd;  ///< (B, M, C, T_h, T_w) along columns, in tiles
+    at::Tensor v_mean, v_sd;  ///< (B, M, C, T_h, T_w) along rows, in tiles
+    at::Tensor ln_flux_mean, ln_flux_sd;  ///< (B, M, C, T_h, T_w)
 };
 
 /// What the networks are told about each of B images.
@@ -57,7 +59,8 @@ class DetectionEncoderImpl : public torch::nn::Module {
 public:
     explicit DetectionEncoderImpl(const EncoderConfig& config);
 
-    /// Raw outputs. @param x features (B, C, 4 T_h + 48, 4 T_w + 48) @return (B, (M + 1) + 6 M, T_h, T_w) float
+    /// Raw outputs. @param x features (B, C, 4 T_h + 48, 4 T_w + 48) @return (B, (M + 1) + F M C, T_h, T_w) float,
+    /// with F = 6 numbers a part, and its weight as seventh where there are several
     at::Tensor forward(const at::Tensor& x, const ImageConditions& conditions);
 
     /// Puts raw outputs into the ranges of the posterior's parameters.
@@ -70,6 +73,7 @@ private:
     at::Tensor conv_relu(std::size_t layer, const at::Tensor& x);
 
     std::int64_t max_sources_;
+    std::int64_t components_;
     std::vector<torch::nn::Conv2d> convs_;
     Film film_half_{nullptr};
     Film film_quarter_{nullptr};

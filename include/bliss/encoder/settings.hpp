@@ -15,6 +15,7 @@ namespace bliss::encoder {
 struct EncoderConfig {
     std::vector<std::string> bands{"r"};
     std::int64_t max_sources = 1;                     ///< M, most sources a tile's posterior holds
+    std::int64_t components = 1;                      ///< C, parts of the joint posterior of a source's location and flux
     std::int64_t width = 24;                          ///< channels at half resolution are twice, at quarter resolution four times as many
     std::int64_t head_width = 128;                    ///< hidden channels of the detection head
     std::int64_t classifier_width = 12;               ///< the classifier's: its stages have 2, 3 and 4 times as many channels

@@ -8,10 +8,10 @@
 
 namespace bliss::inference {
 
-/// What one tile says of a source: a part of its posterior. Locations in tiles, the flux as ln(flux / electron).
+/// One part of what a tile says of a source, and so of the source's posterior. Locations in tiles, the flux as ln(flux / electron).
 struct TilePart {
     TileIndex tile;
-    double weight = 0;                   ///< the tile's probability
+    double weight = 0;                   ///< the tile's probability times the part's share
     double u_mean = 0, u_sd = 1;         ///< Normals truncated to the tile, in tiles
     double v_mean = 0, v_sd = 1;
     double ln_flux_mean = 0, ln_flux_sd = 1;
@@ -29,8 +29,9 @@ struct Candidate {
     std::int32_t slot = 0;
     double p_source = 0;                 ///< sum over its parts
     double p_apart = 0;                  ///< the same with each part taken to the survey's rate by itself
-    Moments x_px, y_px;                  ///< of the most probable part, which joining compares
-    std::vector<TilePart> parts;
+    Moments x_px, y_px;                  ///< of the most probable tile's claim, which joining compares
+    std::vector<TilePart> parts;         ///< of all its tiles
+    std::int32_t tiles = 1;
     bool multiple = false;               ///< a tile's most probable count is above 1
 };
 
