@@ -13,9 +13,11 @@ Runtime::Runtime(int threads) {
 #if KOKKOS_VERSION >= 30700
     Kokkos::InitializationSettings settings;
     if (threads > 0) settings.set_num_threads(threads);
+    settings.set_disable_warnings(true);  // about other ranks on this node: their threads are settled in apps
 #else
     Kokkos::InitArguments settings;
     if (threads > 0) settings.num_threads = threads;
+    settings.disable_warnings = true;  // about other ranks on this node: their threads are settled in apps
 #endif
     Kokkos::initialize(settings);
 }
