@@ -43,7 +43,9 @@ void bench_simulator(const training::TrainingConfig& config, double rate, int ru
     std::vector<float> electrons(static_cast<std::size_t>(images * side * side));
     std::vector<std::uint8_t> valid(electrons.size());
     std::uint32_t step = 0;
-    const auto seconds = time_runs(runs, [&] { simulator::simulate(simulator, {1, step++, 0}, {{electrons.data(), images, side, side}, valid.data()}); });
+    const auto seconds = time_runs(runs, [&] {
+        simulator::simulate(simulator, {1, step++, 0}, {{electrons.data(), images, side, side}, valid.data()});
+    });
     print_rate(rate > 0 ? fmt::format("simulator, {} sources a tile", rate) : "simulator, training's densities", seconds,
                static_cast<double>(images * config.tiles_per_side * config.tiles_per_side));
 }
@@ -66,9 +68,11 @@ void bench_frame(const inference::CatalogConfig& config, const std::filesystem::
         inference::Cataloguer cataloguer{encoder::load_model(inference::resolve(folder, config.model)), config, chosen};
         const auto seconds = time_runs(runs, [&] { (void)cataloguer.catalogue(frame); });
         const auto t = cataloguer.catalogue(frame).timing;
-        fmt::print("{:<46} {:>12.3f} s  (best {:.3f}, worst {:.3f}; last: features {:.3f}, detect {:.3f}, candidates {:.3f}, classify {:.3f})\n",
-                   fmt::format("encode + mode catalogue of {}, {}", to_string(field.id), chosen == encoder::Precision::bfloat16 ? "bfloat16" : "float32"),
-                   seconds[seconds.size() / 2], seconds.front(), seconds.back(), t.prepare_s, t.detect_s, t.candidates_s, t.classify_s);
+        fmt::print(
+            "{:<46} {:>12.3f} s  (best {:.3f}, worst {:.3f}; last: features {:.3f}, detect {:.3f}, candidates {:.3f}, classify {:.3f})\n",
+            fmt::format("encode + mode catalogue of {}, {}", to_string(field.id),
+                        chosen == encoder::Precision::bfloat16 ? "bfloat16" : "float32"),
+            seconds[seconds.size() / 2], seconds.front(), seconds.back(), t.prepare_s, t.detect_s, t.candidates_s, t.classify_s);
     }
 }
 
@@ -94,7 +98,8 @@ int main(int argc, char** argv) {
         bench_simulator(config, 0.004, runs);
         bench_simulator(config, 0, runs);
         bench_training(config, runs);
-        bench_frame(apps::read_config<inference::CatalogConfig>(catalog, common, self), std::filesystem::absolute(catalog).parent_path(), runs);
+        bench_frame(apps::read_config<inference::CatalogConfig>(catalog, common, self), std::filesystem::absolute(catalog).parent_path(),
+                    runs);
     } catch (const std::exception& error) {
         fmt::print(stderr, "bliss-bench: error: {}\n", error.what());
         return apps::k_exit_fatal;

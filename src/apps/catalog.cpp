@@ -16,7 +16,8 @@ Command add_catalog(CLI::App& app) {
     CLI::App* parser = app.add_subcommand("catalog", "images -> catalog.h5");
     parser->add_option("config", options->config, "catalogue configuration (TOML)")->required();
     parser->add_option("-o,--output", options->output, "folder of catalog.h5 and run-report.json")->default_val("out/catalog");
-    parser->add_option("--threshold", options->threshold, "p_source from which a source is in the mode catalogue (default: the configuration's)");
+    parser->add_option("--threshold", options->threshold,
+                       "p_source from which a source is in the mode catalogue (default: the configuration's)");
     parser->add_option("--floor", options->floor, "p_source down to which candidates are written (default: the configuration's)");
     parser->add_option("--field", options->fields, "only these fields (RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...)");
     parser->footer("Ranks share the fields: srun bliss-mpi catalog CONFIG, or mpirun -n 4 bliss-mpi catalog CONFIG.");

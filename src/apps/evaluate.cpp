@@ -33,9 +33,10 @@ int run(const Options& options) {
         if (row.status == 0 && wanted) fields.push_back(&row);
     }
     if (fields.size() != options.truth.size()) {
-        throw ConfigError(fmt::format("{} has {} finished field(s), but {} truth file(s) were given; give one each in the order of /fields, "
-                                      "or choose one with --field",
-                                      options.catalog, fields.size(), options.truth.size()));
+        throw ConfigError(
+            fmt::format("{} has {} finished field(s), but {} truth file(s) were given; give one each in the order of /fields, "
+                        "or choose one with --field",
+                        options.catalog, fields.size(), options.truth.size()));
     }
     std::vector<std::vector<evaluation::TruthSource>> truths;
     for (std::size_t i = 0; i < fields.size(); ++i) truths.push_back(evaluation::read_truth(options.truth[i], *fields[i], options.columns));

@@ -16,7 +16,9 @@ Command add_export(CLI::App& app) {
     auto options = std::make_shared<Options>();
     CLI::App* parser = app.add_subcommand("export", "catalog.h5 -> FITS table, CSV or DS9 regions");
     parser->add_option("catalog", options->catalog, "catalog.h5")->required();
-    parser->add_option("--format", options->format, "fits, csv or ds9")->check(CLI::IsMember({"fits", "csv", "ds9"}))->capture_default_str();
+    parser->add_option("--format", options->format, "fits, csv or ds9")
+        ->check(CLI::IsMember({"fits", "csv", "ds9"}))
+        ->capture_default_str();
     parser->add_option("-o,--output", options->output, "file to write (default: beside the catalogue)");
     parser->add_option("--threshold", options->threshold, "least p_source (default: the catalogue's threshold); 0 exports all candidates")
         ->check(CLI::Range(0.0, 1.0));

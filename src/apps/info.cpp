@@ -26,12 +26,13 @@ void print_catalog(const std::string& path) {
     fmt::print("{}: catalogue, schema {}, made by bliss-mpi {}\n", path, catalog::k_schema_version, catalog.program_version);
     fmt::print("  {} field(s), {} candidates, {} sources in the mode catalogue\n", catalog.fields.size(), catalog.sources.size(), in_mode);
     fmt::print("  model SHA256 {}\n  configuration SHA256 {}\n", catalog.model_sha256, catalog.configuration_sha256);
-    fmt::print("\n{:>16} {:>4} {:>11} {:>10} {:>9} {:>7} {:>9} {:>6}  {}\n", "field", "band", "pixels", "candidates", "expected", "FWHM", "backgr.",
-               "valid", "status");
+    fmt::print("\n{:>16} {:>4} {:>11} {:>10} {:>9} {:>7} {:>9} {:>6}  {}\n", "field", "band", "pixels", "candidates", "expected", "FWHM",
+               "backgr.", "valid", "status");
     for (const auto& f : catalog.fields) {
-        fmt::print("{:>16} {:>4} {:>11} {:>10} {:>9.1f} {:>4.2f} px {:>7.1f} e {:>6.3f}  {}\n", to_string(FieldId{f.run, f.camcol, f.field}), f.band,
-                   fmt::format("{}x{}", f.height_px, f.width_px), f.source_count, f.expected_sources, f.psf_fwhm_px, f.background_e,
-                   f.valid_share, f.status == 0 ? "done" : fmt::format("failed: {}", f.reason));
+        fmt::print("{:>16} {:>4} {:>11} {:>10} {:>9.1f} {:>4.2f} px {:>7.1f} e {:>6.3f}  {}\n",
+                   to_string(FieldId{f.run, f.camcol, f.field}), f.band, fmt::format("{}x{}", f.height_px, f.width_px), f.source_count,
+                   f.expected_sources, f.psf_fwhm_px, f.background_e, f.valid_share,
+                   f.status == 0 ? "done" : fmt::format("failed: {}", f.reason));
     }
     fmt::print("\n{}\n", catalog.configuration);
 }
@@ -48,12 +49,13 @@ void print_tensors(const std::string& path) {
     std::int64_t weights = 0;
     for (const auto& [name, tensor] : file.tensors) weights += tensor.numel();
     fmt::print("{}: model, version {}, made by bliss-mpi {}\n", path, encoder::k_model_version, card.program_version);
-    fmt::print("  bands {}, at most {} source(s) a tile, {} weights\n", fmt::join(model.config.bands, " "), model.config.max_sources, weights);
+    fmt::print("  bands {}, at most {} source(s) a tile, {} weights\n", fmt::join(model.config.bands, " "), model.config.max_sources,
+               weights);
     fmt::print("  trained {} steps on {} simulated tiles, seed {}\n", card.steps, card.tiles, card.seed);
-    fmt::print("  prior: {:.4g} sources a tile (from {:.4g} to {:.4g}) above {:.4g} electrons, {:.3g} of them stars\n", card.sources_per_tile,
-               card.sources_per_tile_low, card.sources_per_tile_high, card.label_flux_min_e, card.star_fraction);
-    fmt::print("  for a PSF FWHM of {:.2f} to {:.2f} px and a sky of {:.0f} to {:.0f} electrons\n", card.psf_fwhm_px_low, card.psf_fwhm_px_high,
-               card.background_e_low, card.background_e_high);
+    fmt::print("  prior: {:.4g} sources a tile (from {:.4g} to {:.4g}) above {:.4g} electrons, {:.3g} of them stars\n",
+               card.sources_per_tile, card.sources_per_tile_low, card.sources_per_tile_high, card.label_flux_min_e, card.star_fraction);
+    fmt::print("  for a PSF FWHM of {:.2f} to {:.2f} px and a sky of {:.0f} to {:.0f} electrons\n", card.psf_fwhm_px_low,
+               card.psf_fwhm_px_high, card.background_e_low, card.background_e_high);
     fmt::print("  last validation: {}\n\n{}\n", card.metrics, card.training_config);
 }
 

@@ -43,7 +43,8 @@ Command add_render(CLI::App& app) {
     auto options = std::make_shared<Options>();
     CLI::App* parser = app.add_subcommand("render", "model and residual images of one field: FITS and a picture");
     parser->add_option("catalog", options->catalog, "catalog.h5")->required();
-    parser->add_option("--config", options->config, "the configuration the catalogue was made with: it says where the image is")->required();
+    parser->add_option("--config", options->config, "the configuration the catalogue was made with: it says where the image is")
+        ->required();
     parser->add_option("--field", options->field, "RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...")->required();
     parser->add_option("-o,--output", options->output, "folder of model.fits, residual.fits and residual.png")->default_val("out/render");
     parser->add_option("--threshold", options->threshold, "least p_source drawn (default: the catalogue's threshold)")

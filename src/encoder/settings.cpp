@@ -10,7 +10,8 @@ void describe(ConfigVisitor& visitor, EncoderConfig& config) {
     visitor.field("components", config.components, "parts of a source's posterior of location and flux (C)", Range{1, 4});
     visitor.field("width", config.width, "width of the detection encoder: 2, later 4 times as many channels", Range{4, 256});
     visitor.field("head_width", config.head_width, "hidden channels of the detection head", Range{4, 1024});
-    visitor.field("classifier_width", config.classifier_width, "width of the classification encoder: 2, 3, later 4 times as many channels", Range{4, 256});
+    visitor.field("classifier_width", config.classifier_width, "width of the classification encoder: 2, 3, later 4 times as many channels",
+                  Range{4, 256});
     visitor.field("compression_scales", config.compression_scales, "asinh(u / scale) channels, u in units of the noise", k_positive);
 }
 

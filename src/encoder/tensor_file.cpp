@@ -46,7 +46,8 @@ void write_tensor_file(const std::filesystem::path& path, const TensorFile& cont
     std::uint64_t offset = 0;
     for (const auto& [name, tensor] : content.tensors) {
         const std::uint64_t bytes = tensor.nbytes();
-        header[name] = {{"dtype", name_of(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
+        header[name] = {
+            {"dtype", name_of(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
         offset += bytes;
     }
     std::string text = header.dump();

@@ -56,7 +56,8 @@ std::vector<std::int64_t> FitsFile::Impl::image_shape(std::size_t axes) const {
     double pixels = 1;
     for (const std::int64_t side : shape) pixels *= static_cast<double>(side);
     if (!(pixels >= 0 && pixels <= k_most_pixels)) {
-        fail("reading an image", fmt::format("its header gives the shape {}", shape_text(shape)), "the header is damaged: fetch the file again");
+        fail("reading an image", fmt::format("its header gives the shape {}", shape_text(shape)),
+             "the header is damaged: fetch the file again");
     }
     return shape;
 }

@@ -135,7 +135,8 @@ FieldSources find_sources(const encoder::TilePosterior& posterior, double rate_r
     const double trained_floor = retarget(floor, 1 / rate_ratio);
     Detections found;
     // Elementwise functions round differently where a thread's share ends, so they run on one thread.
-    tile::for_each_on_one_thread(1, [&](std::int64_t) { found = list_candidates(posterior, rate_ratio, k_share_before_joining * trained_floor); });
+    tile::for_each_on_one_thread(
+        1, [&](std::int64_t) { found = list_candidates(posterior, rate_ratio, k_share_before_joining * trained_floor); });
     const std::vector<Candidate> joined = join_across_borders(found.candidates, trained_floor);
     FieldSources field{std::vector<Source>(joined.size()), found.expected_sources};
     tile::for_each_on_one_thread(std::ssize(joined), [&](std::int64_t i) {
@@ -154,7 +155,9 @@ Detections list_candidates(const encoder::TilePosterior& posterior, double rate_
     const std::int64_t max_sources = p.size(0) - 1;
     const at::Tensor counts = torch::arange(max_sources + 1, torch::kFloat).view({-1, 1, 1});
     // P(count > m) for m = 0 ... M - 1: the probability that slot m holds a source.
-    const auto exceedance = [&](const at::Tensor& of) { return (1 - torch::cumsum(of, 0)).slice(0, 0, max_sources).clamp(0, 1).contiguous(); };
+    const auto exceedance = [&](const at::Tensor& of) {
+        return (1 - torch::cumsum(of, 0)).slice(0, 0, max_sources).clamp(0, 1).contiguous();
+    };
     const at::Tensor exceed = exceedance(p), exceed_retargeted = exceedance(p_retargeted);
     const at::Tensor mode = torch::argmax(p, 0).contiguous();
 

@@ -26,7 +26,10 @@ void describe(ConfigVisitor& visitor, CatalogConfig& config) {
 }
 
 void check_catalog(const CatalogConfig& config) {
-    if (config.model.empty()) throw ConfigError("model: name a model file, for example configs/models/sdss-r.safetensors; relative paths start from the configuration's folder");
+    if (config.model.empty())
+        throw ConfigError(
+            "model: name a model file, for example configs/models/sdss-r.safetensors; relative paths start from the configuration's "
+            "folder");
     if (config.threshold < config.floor) {
         throw ConfigError(fmt::format("threshold ({}) is below floor ({}): sources would be missing; lower the floor",
                                       config.threshold, config.floor));

@@ -81,13 +81,16 @@ catalog::FieldRow describe_field(const survey::Frame& frame) {
 }
 
 bool off_frame(const survey::Frame& frame, const Source& source) {
-    return source.x_px.median >= static_cast<double>(frame.width()) - 0.5 || source.y_px.median >= static_cast<double>(frame.height()) - 0.5;
+    return source.x_px.median >= static_cast<double>(frame.width()) - 0.5 ||
+           source.y_px.median >= static_cast<double>(frame.height()) - 0.5;
 }
 
 bool near_invalid_pixel(const survey::Frame& frame, double x_px, double y_px) {
     const auto col = std::lround(x_px), row = std::lround(y_px);
-    for (std::int64_t r = std::max<std::int64_t>(0, row - k_mask_reach_px); r <= std::min<std::int64_t>(frame.height() - 1, row + k_mask_reach_px); ++r) {
-        for (std::int64_t c = std::max<std::int64_t>(0, col - k_mask_reach_px); c <= std::min<std::int64_t>(frame.width() - 1, col + k_mask_reach_px); ++c) {
+    for (std::int64_t r = std::max<std::int64_t>(0, row - k_mask_reach_px);
+         r <= std::min<std::int64_t>(frame.height() - 1, row + k_mask_reach_px); ++r) {
+        for (std::int64_t c = std::max<std::int64_t>(0, col - k_mask_reach_px);
+             c <= std::min<std::int64_t>(frame.width() - 1, col + k_mask_reach_px); ++c) {
             if (!frame.valid(r, c)) return true;
         }
     }

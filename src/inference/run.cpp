@@ -68,9 +68,17 @@ public:
             result = fail(source, error.what());
         }
         const auto& t = result.timing;
-        report_.push_back({{"index", index}, {"field", to_string(source.id)}, {"status", result.field.status}, {"reason", result.field.reason},
-                           {"candidates", result.sources.size()}, {"read_s", read_s}, {"prepare_s", t.prepare_s}, {"detect_s", t.detect_s},
-                           {"candidates_s", t.candidates_s}, {"classify_s", t.classify_s}, {"total_s", seconds_since(start)}});
+        report_.push_back({{"index", index},
+                           {"field", to_string(source.id)},
+                           {"status", result.field.status},
+                           {"reason", result.field.reason},
+                           {"candidates", result.sources.size()},
+                           {"read_s", read_s},
+                           {"prepare_s", t.prepare_s},
+                           {"detect_s", t.detect_s},
+                           {"candidates_s", t.candidates_s},
+                           {"classify_s", t.classify_s},
+                           {"total_s", seconds_since(start)}});
         for (const auto& row : result.sources) in_mode_ += (row.flags & catalog::k_flag_mode) != 0 ? 1 : 0;
         fields_.push_back({index, static_cast<std::int64_t>(result.sources.size()), result.field});
         sources_.push_back(std::move(result.sources));
@@ -102,8 +110,8 @@ private:
 void write_report(const fs::path& path, const comm::Communicator& comm, const RankWork& work, double seconds, std::string_view precision) {
     // A path in a reason need not be UTF-8.
     constexpr auto k_replace = nlohmann::json::error_handler_t::replace;
-    const std::string mine =
-        nlohmann::json{{"rank", comm.rank()}, {"peak_memory_gb", peak_memory_gb()}, {"fields", work.report()}}.dump(-1, ' ', false, k_replace);
+    const std::string mine = nlohmann::json{{"rank", comm.rank()}, {"peak_memory_gb", peak_memory_gb()}, {"fields", work.report()}}.dump(
+        -1, ' ', false, k_replace);
     const std::vector<char> all = comm.gather_v(std::vector<char>(mine.begin(), mine.end()), 0);
     const std::vector<std::int64_t> sizes = comm.all_gather(static_cast<std::int64_t>(mine.size()));
     comm::agree_on(comm, [&] {

@@ -27,7 +27,8 @@ constexpr Range k_spike_sigma_px{30, 60};
 
 void describe(ConfigVisitor& visitor, ConditionsConfig& config) {
     visitor.field("sources_per_tile_low", config.sources_per_tile_low, "labelled sources per 4x4-pixel tile, lowest", k_positive);
-    visitor.field("sources_per_tile_high", config.sources_per_tile_high, "labelled sources per 4x4-pixel tile, highest (log-uniform between)", k_positive);
+    visitor.field("sources_per_tile_high", config.sources_per_tile_high,
+                  "labelled sources per 4x4-pixel tile, highest (log-uniform between)", k_positive);
     visitor.field("background_e_low", config.background_e_low, "sky, electrons per pixel, lowest", k_positive);
     visitor.field("background_e_high", config.background_e_high, "sky, electrons per pixel, highest (log-uniform between)", k_positive);
     visitor.field("psf_sigma1_px_low", config.psf_sigma1_px_low, "PSF core, pixels, lowest", k_positive);
@@ -44,7 +45,8 @@ void describe(ConfigVisitor& visitor, ConditionsConfig& config) {
     visitor.field("spike_share_high", config.spike_share_high, "share of a star's light in each of two diffraction spikes, from 0 to this",
                   k_unit_interval);
     visitor.field("saturation_e_low", config.saturation_e_low, "electrons at which a pixel saturates, lowest", k_positive);
-    visitor.field("saturation_e_high", config.saturation_e_high, "electrons at which a pixel saturates, highest (log-uniform between)", k_positive);
+    visitor.field("saturation_e_high", config.saturation_e_high, "electrons at which a pixel saturates, highest (log-uniform between)",
+                  k_positive);
     visitor.field("bad_pixel_share", config.bad_pixel_share, "share of pixels that are masked at random", k_unit_interval);
     visitor.field("edge_share", config.edge_share, "share of images that show an edge of the frame", k_unit_interval);
 }

@@ -109,8 +109,10 @@ std::string catalog_config(const FramesConfig& config) {
     std::string images;
     for (std::int64_t i = 0; i < config.frames; ++i) images += fmt::format("    \"{}\",\n", file_name("frame", i, "toml"));
     const ConditionsConfig& conditions = config.simulator.conditions;
-    return fmt::format("# bliss-mpi catalog THIS --set model=$PWD/MODEL   (relative paths start from this folder)\nsources_per_tile = {}\n\n[survey]\nkind = \"generic\"\nimages = [\n{}]\n",
-                       std::sqrt(conditions.sources_per_tile_low * conditions.sources_per_tile_high), images);
+    return fmt::format(
+        "# bliss-mpi catalog THIS --set model=$PWD/MODEL   (relative paths start from this folder)\nsources_per_tile = "
+        "{}\n\n[survey]\nkind = \"generic\"\nimages = [\n{}]\n",
+        std::sqrt(conditions.sources_per_tile_low * conditions.sources_per_tile_high), images);
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ double radius_above(const Source& star, const survey::Psf& psf, double limit_e) 
 }
 
 /// Adds the trails of the saturated stars of an image, all along the same axis.
-void append_bleeding(const ImageTruth& truth, std::int64_t height, std::int64_t width, RandomStream& random, std::vector<BadRectangle>& bad) {
+void append_bleeding(const ImageTruth& truth, std::int64_t height, std::int64_t width, RandomStream& random,
+                     std::vector<BadRectangle>& bad) {
     const bool upright = random.uniform() < 0.5;
     for (const Source& star : truth.sources) {
         const double radius = star.is_star ? radius_above(star, truth.conditions.psf, truth.conditions.saturation_e) : 0;
@@ -54,7 +55,8 @@ ImageTruth draw_truth(const SimulatorConfig& config, const SampleRange& range, s
     const double rate_per_px = truth.conditions.sources_per_tile / (k_rate_tile_px * k_rate_tile_px);
     truth.sources = draw_catalog(config.prior, rate_per_px, area, catalog_random);
     std::erase_if(truth.sources, [&](const Source& source) {
-        const double off = std::max(std::max(-0.5 - source.x_px, source.x_px - (width - 0.5)), std::max(-0.5 - source.y_px, source.y_px - (height - 0.5)));
+        const double off =
+            std::max(std::max(-0.5 - source.x_px, source.x_px - (width - 0.5)), std::max(-0.5 - source.y_px, source.y_px - (height - 0.5)));
         return off > k_margin_px && source.flux_e < k_bright_e;
     });
     return truth;

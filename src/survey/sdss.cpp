@@ -190,7 +190,8 @@ Frame read_sdss_frame(const SdssField& field) {
     auto file = fits::FitsFile::open(path);
     check_identity(file, field, "FRAME");
     if (const auto filter = file.find_key<std::string>("FILTER"); filter && *filter != field.band) {
-        throw DataError(fmt::format("{}: its header says FILTER = {}, {} was expected; fetch it again", path.string(), *filter, field.band));
+        throw DataError(
+            fmt::format("{}: its header says FILTER = {}, {} was expected; fetch it again", path.string(), *filter, field.band));
     }
     Image<float> electrons = file.read_image<float>();
     const auto [cards, card_count] = file.header_cards();

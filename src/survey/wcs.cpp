@@ -51,8 +51,8 @@ struct Wcs::Impl {
         }
         const std::string_view kind{wcs.lngtyp}, system{wcs.radesys};
         if (kind != "RA" || !(system.empty() || system == "ICRS" || system == "FK5")) {
-            throw DataError(fmt::format("{}: the header's coordinates are {} {} in system '{}'; RA and DEC in ICRS or FK5 are needed", source,
-                                        wcs.lngtyp, wcs.lattyp, system));
+            throw DataError(fmt::format("{}: the header's coordinates are {} {} in system '{}'; RA and DEC in ICRS or FK5 are needed",
+                                        source, wcs.lngtyp, wcs.lattyp, system));
         }
         has_distortion = wcs.lin.dispre != nullptr || wcs.lin.disseq != nullptr;
     }

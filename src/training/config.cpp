@@ -16,7 +16,8 @@ void describe(ConfigVisitor& visitor, TrainingConfig& config) {
     visitor.field("final_learning_rate_share", config.final_learning_rate_share, "last learning rate against the highest (cosine)",
                   k_unit_interval);
     visitor.field("gradient_norm_limit", config.gradient_norm_limit, "gradients are scaled down to this norm", k_positive);
-    visitor.field("weight_average_decay", config.weight_average_decay, "of the exponential average that becomes the model", Range{0, 0.999999});
+    visitor.field("weight_average_decay", config.weight_average_decay, "of the exponential average that becomes the model",
+                  Range{0, 0.999999});
     encoder::describe_precision(visitor, config.precision);
     visitor.field("validation_images", config.validation_images, "fixed simulated images the average is judged on", k_not_negative);
     visitor.field("validation_every", config.validation_every, "steps between validations", Range{1, 1e9});

@@ -97,10 +97,11 @@ void say_progress(const TrainingConfig& config, const nlohmann::json& line, doub
     const auto step = line.at("step").get<std::int64_t>();
     const double left = seconds / static_cast<double>(std::max<std::int64_t>(1, steps_this_run)) *
                         static_cast<double>(config.steps - step);
-    spdlog::info("step {}/{}  loss {:.5f} a tile (count {:.5f}), location {:.3f} flux {:.3f} type {:.3f} a source  {:.0f} tiles/s  {:%H:%M:%S} left",
-                 step, config.steps, line.at("loss").get<double>(), line.at("loss_count").get<double>(),
-                 line.at("loss_location").get<double>(), line.at("loss_flux").get<double>(), line.at("loss_type").get<double>(),
-                 line.at("tiles_per_s").get<double>(), std::chrono::seconds(static_cast<std::int64_t>(left)));
+    spdlog::info(
+        "step {}/{}  loss {:.5f} a tile (count {:.5f}), location {:.3f} flux {:.3f} type {:.3f} a source  {:.0f} tiles/s  {:%H:%M:%S} left",
+        step, config.steps, line.at("loss").get<double>(), line.at("loss_count").get<double>(), line.at("loss_location").get<double>(),
+        line.at("loss_flux").get<double>(), line.at("loss_type").get<double>(), line.at("tiles_per_s").get<double>(),
+        std::chrono::seconds(static_cast<std::int64_t>(left)));
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ struct ExportOptions {
 /// Each export is written as PATH.partial and then renamed. The sources keep their order; `field_index` stays a row of
 /// /fields.
 
-/// FITS binary tables CATALOG and FIELDS with TUNIT; first_source and source_count of FIELDS count the exported rows; array members become columns NAME_0, NAME_1, ...
+/// FITS binary tables CATALOG and FIELDS with TUNIT; first_source and source_count of FIELDS count the exported rows; array
+/// members become columns NAME_0, NAME_1, ...
 /// @throws FitsError
 void export_fits(const Catalog& catalog, const std::filesystem::path& path, const ExportOptions& options = {});
 
