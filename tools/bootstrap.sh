@@ -102,11 +102,25 @@ install_catch2() {
     fi
 }
 
+# True where the compiler finds a header, also in the include folders of CMAKE_PREFIX_PATH.
+has_header() {
+    local dir
+    local -a dirs flags=()
+    IFS=':;' read -r -a dirs <<<"${CMAKE_PREFIX_PATH:-}"
+    for dir in "${dirs[@]}"; do flags+=("-I$dir/include"); done
+    printf '#include <%s>\n' "$1" | c++ -std=c++20 -x c++ -E "${flags[@]}" - >/dev/null 2>&1
+}
+
 check_system() {
     local -a lacking=()
-    local tool
+    local tool header
     for tool in c++ cmake ninja pkg-config unzip python3 mpicxx; do command -v "$tool" >/dev/null || lacking+=("$tool"); done
     for tool in cfitsio wcslib spdlog fmt; do pkg-config --exists "$tool" 2>/dev/null || lacking+=("$tool (pkg-config)"); done
+    command -v h5pcc >/dev/null || pkg-config --exists hdf5-openmpi 2>/dev/null || lacking+=("parallel HDF5 (h5pcc)")
+    for header in toml++/toml.h CLI/CLI.hpp nlohmann/json.hpp nanoflann.hpp Random123/philox.h stb/stb_image_write.h openssl/evp.h zlib.h \
+        bzlib.h catch2/catch_test_macros.hpp; do
+        has_header "$header" || lacking+=("$header")
+    done
     [ ${#lacking[@]} = 0 ] || die "not found: ${lacking[*]}. On Debian 12 run without --no-system; elsewhere install them with your site's package manager or modules."
 }
 

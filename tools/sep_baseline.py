@@ -8,7 +8,7 @@ sky-subtracted HDU 0. Matching and cuts are those of `bliss-mpi evaluate` (Hanse
 closer than 1 px in x and in y, a border of 24 px left out. Recall is the share of labelled truth sources (primary
 stars and galaxies, not saturated) brighter than the limit that are found. Precision is the share of detections brighter
 than the limit (SEP's own flux) that match an entry of any magnitude, labelled or not: a source at the limit is not
-false because two pipelines disagree by 0.1 mag, nor is a saturated star. The last line is an older, harsher count:
+false because two pipelines disagree by 0.1 mag, nor is a saturated star. The last line is a harsher count:
 every primary row is truth, blended parents and saturated stars too, and nothing else explains a detection.
 """
 

@@ -36,14 +36,14 @@ std::shared_ptr<void> start_compute(const Common& common, const comm::Communicat
     int threads = common.threads;
     const int cores = cores_of_rank(comm);
     if (threads == 0 && std::getenv("OMP_NUM_THREADS") == nullptr) threads = cores;
+    // Gradual underflow costs a microcode assist a number; activations that small mean nothing. Threads started later inherit it.
+    at::globalContext().setFlushDenormal(true);
     auto runtime = std::make_shared<simulator::Runtime>(threads);
     if (threads > 0) at::set_num_threads(threads);
     // Activations of tens of megabytes come and go with every layer: kept by the allocator, not returned to the system, they
     // need not be mapped and cleared again each time.
     ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
     ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
-    // Gradual underflow costs a microcode assist a number; activations that small mean nothing.
-    at::globalContext().setFlushDenormal(true);
     spdlog::info("compute: {} a rank, {} rank(s)", simulator::runtime_description(), comm.size());
     return runtime;
 }

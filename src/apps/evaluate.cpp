@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <optional>
 
 namespace bliss::apps {
@@ -26,6 +27,12 @@ struct Options {
 
 /// Pairs the catalogue's finished fields, in order, with one truth file each.
 int run(const Options& options) {
+    const auto& e = options.evaluation;
+    const double bins = (e.last_mag - e.first_mag) / e.mag_step;
+    if (!(bins > 0.5) || std::abs(bins - std::round(bins)) > 1e-6) {
+        throw ConfigError(fmt::format("--first-mag {}, --last-mag {}: must be a whole number of --mag-step {} apart, the fainter last",
+                                      e.first_mag, e.last_mag, e.mag_step));
+    }
     const catalog::Catalog catalog = catalog::read_catalog(options.catalog);
     std::vector<const catalog::FieldRow*> fields;
     for (const catalog::FieldRow& row : catalog.fields) {
@@ -68,8 +75,12 @@ Command add_evaluate(CLI::App& app) {
     auto& e = options->evaluation;
     parser->add_option("--threshold", options->threshold, "p_source from which a detection counts (default: the catalogue's threshold)")
         ->check(CLI::Range(0.0, 1.0));
-    parser->add_option("--match-limit", e.match_limit_px, "largest distance of a match in x and in y, px")->capture_default_str();
-    parser->add_option("--border", e.border_px, "what lies nearer to the edge is not counted, px")->capture_default_str();
+    parser->add_option("--match-limit", e.match_limit_px, "largest distance of a match in x and in y, px")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    parser->add_option("--border", e.border_px, "what lies nearer to the edge is not counted, px")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
     parser->add_option("--first-mag", e.first_mag, "brightest magnitude of the table")->capture_default_str();
     parser->add_option("--last-mag", e.last_mag, "faintest magnitude of the table")->capture_default_str();
     parser->add_option("--mag-step", e.mag_step, "width of a bin, mag")->check(CLI::PositiveNumber)->capture_default_str();

@@ -30,9 +30,10 @@ void print_catalog(const std::string& path) {
                "backgr.", "valid", "status");
     for (const auto& f : catalog.fields) {
         fmt::print("{:>16} {:>4} {:>11} {:>10} {:>9.1f} {:>4.2f} px {:>7.1f} e {:>6.3f}  {}\n",
-                   to_string(FieldId{f.run, f.camcol, f.field}), f.band, fmt::format("{}x{}", f.height_px, f.width_px), f.source_count,
-                   f.expected_sources, f.psf_fwhm_px, f.background_e, f.valid_share,
-                   f.status == 0 ? "done" : fmt::format("failed: {}", f.reason));
+                   to_string(FieldId{f.run, f.camcol, f.field}), catalog::text_of(f.band),
+                   fmt::format("{}x{}", std::int64_t{f.height_px}, std::int64_t{f.width_px}), std::int64_t{f.source_count},
+                   double{f.expected_sources}, double{f.psf_fwhm_px}, double{f.background_e}, double{f.valid_share},
+                   f.status == 0 ? "done" : fmt::format("failed: {}", catalog::text_of(f.reason)));
     }
     fmt::print("\n{}\n", catalog.configuration);
 }
@@ -52,7 +53,7 @@ void print_tensors(const std::string& path) {
     fmt::print("  bands {}, at most {} source(s) a tile, {} weights\n", fmt::join(model.config.bands, " "), model.config.max_sources,
                weights);
     fmt::print("  trained {} steps on {} simulated tiles, seed {}\n", card.steps, card.tiles, card.seed);
-    fmt::print("  prior: {:.4g} sources a tile (from {:.4g} to {:.4g}) above {:.4g} electrons, {:.3g} of them stars\n",
+    fmt::print("  prior: {:.4g} sources a tile (from {:.4g} to {:.4g}) above {:.4g} electrons; {:.3g} of all simulated sources are stars\n",
                card.sources_per_tile, card.sources_per_tile_low, card.sources_per_tile_high, card.label_flux_min_e, card.star_fraction);
     fmt::print("  for a PSF FWHM of {:.2f} to {:.2f} px and a sky of {:.0f} to {:.0f} electrons\n", card.psf_fwhm_px_low,
                card.psf_fwhm_px_high, card.background_e_low, card.background_e_high);

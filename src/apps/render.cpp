@@ -25,7 +25,9 @@ int run(const Options& options, const Common& common) {
         if (source.id != wanted) continue;
         for (const catalog::FieldRow& row : catalog.fields) {
             if (FieldId{row.run, row.camcol, row.field} != wanted) continue;
-            if (row.status != 0) throw DataError(fmt::format("{}: field {} failed ({})", options.catalog, options.field, row.reason));
+            if (row.status != 0) {
+                throw DataError(fmt::format("{}: field {} failed ({})", options.catalog, options.field, catalog::text_of(row.reason)));
+            }
             const survey::Frame frame = inference::read_field(config.survey, source);
             const inference::RenderOptions render{.threshold = options.threshold ? *options.threshold : threshold_of(catalog)};
             inference::write_render(options.output, frame, inference::render_model(catalog::sources_of(catalog, row), frame, render));

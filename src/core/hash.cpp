@@ -41,7 +41,7 @@ std::string sha256_of_text(std::string_view text) {
 
 std::string sha256_of_file(const std::filesystem::path& path) {
     std::ifstream file{path, std::ios::binary};
-    if (!file) throw IoError(fmt::format("{}: cannot be opened for reading", path.string()));
+    if (!file) throw IoError(fmt::format("{}: no such file, or not readable", path.string()));
     Sha256 hash;
     std::array<char, 1 << 16> buffer{};
     while (file.read(buffer.data(), buffer.size()) || file.gcount() > 0) {

@@ -16,7 +16,8 @@ namespace {
 
 constexpr std::int64_t k_side = tile::k_padded_tile_px;
 
-/// The PSF's profile at every pixel of each window. @return (n, 1, 52, 52)
+}  // namespace
+
 at::Tensor psf_channel(const SourceWindows& windows) {
     const std::int64_t n = windows.offset_px.size(0);
     at::Tensor channel = torch::empty({n, 1, k_side, k_side});
@@ -38,8 +39,6 @@ at::Tensor psf_channel(const SourceWindows& windows) {
     });
     return channel;
 }
-
-}  // namespace
 
 std::vector<float> psf_profile(const survey::Psf& psf) {
     std::vector<float> profile;

@@ -14,10 +14,11 @@ const double k_half_ln_two_pi = 0.5 * std::log(2 * std::numbers::pi);
 double normal_density(double z) { return std::exp(-0.5 * z * z - k_half_ln_two_pi); }
 double upper_tail(double z) { return 0.5 * std::erfc(z / std::numbers::sqrt2); }
 
-/// ln of the upper tail; far out by its asymptotic series, relative error below 1e-5.
+/// From here on out, in standard deviations, the asymptotic series of the upper tail is good.
+constexpr double k_far = 12;
+
+/// ln of the upper tail beyond k_far, relative error below 1e-5.
 double log_upper_tail(double z) {
-    constexpr double k_far = 12;
-    if (z < k_far) return std::log(upper_tail(z));
     const double inverse = 1 / (z * z);
     return -0.5 * z * z - k_half_ln_two_pi - std::log(z) + std::log1p(-inverse + 3 * inverse * inverse);
 }
@@ -43,12 +44,21 @@ at::Tensor log_truncated_normal(const at::Tensor& x, const at::Tensor& mean, con
     return log_normal(x, mean, sd) - log_normal_mass(-mean / sd, (1 - mean) / sd);
 }
 
-double truncated_normal_cdf(double x, double mean, double sd) {
-    // Mirrored so that the interval's dense end is its low one: differences of upper tails are then accurate.
-    if (mean > 0.5) return 1 - truncated_normal_cdf(1 - x, 1 - mean, sd);
-    const double low = log_upper_tail(-mean / sd);
-    const auto mass_up_to = [&](double y) { return -std::expm1(log_upper_tail((y - mean) / sd) - low); };
-    return std::clamp(mass_up_to(x) / mass_up_to(1), 0.0, 1.0);
+TruncatedNormalCdf::TruncatedNormalCdf(double mean, double sd) : mirrored_{mean > 0.5}, mean_{mirrored_ ? 1 - mean : mean}, sd_{sd} {
+    const double low = -mean_ / sd_;
+    far_ = low >= k_far;
+    low_tail_ = far_ ? log_upper_tail(low) : upper_tail(low);
+    mass_ = mass_up_to(1);
+}
+
+double TruncatedNormalCdf::operator()(double x) const {
+    const double share = std::clamp(mass_up_to(mirrored_ ? 1 - x : x) / mass_, 0.0, 1.0);
+    return mirrored_ ? 1 - share : share;
+}
+
+double TruncatedNormalCdf::mass_up_to(double y) const {
+    const double z = (y - mean_) / sd_;
+    return far_ ? -std::expm1(log_upper_tail(z) - low_tail_) : 1 - upper_tail(z) / low_tail_;
 }
 
 Moments truncated_normal_moments(double mean, double sd) {

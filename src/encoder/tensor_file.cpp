@@ -7,7 +7,11 @@
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
 
+#include <array>
+#include <cstdint>
 #include <fstream>
+#include <limits>
+#include <vector>
 
 namespace bliss::encoder {
 namespace {
@@ -36,6 +40,16 @@ torch::ScalarType type_of(const std::string& name, const std::filesystem::path& 
         if (name == dtype.name) return dtype.type;
     }
     bad(path, fmt::format("holds a tensor of type {}, which this program does not use", name));
+}
+
+/// Whether a shape is one of so many numbers.
+bool holds(const std::vector<std::int64_t>& shape, std::uint64_t numbers) {
+    std::uint64_t product = 1;
+    for (const std::int64_t side : shape) {
+        if (side < 0 || (side > 0 && product > std::numeric_limits<std::uint64_t>::max() / static_cast<std::uint64_t>(side))) return false;
+        product *= static_cast<std::uint64_t>(side);
+    }
+    return product == numbers;
 }
 
 }  // namespace
@@ -75,6 +89,7 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
     const nlohmann::json header = nlohmann::json::parse(text, nullptr, false);
     if (!header.is_object()) bad(path, "not a tensor file (its header is not JSON)");
 
+    const std::uint64_t bytes = std::filesystem::file_size(path) - sizeof length - length;  // of all tensors
     TensorFile content;
     for (const auto& [name, entry] : header.items()) {
         try {
@@ -84,8 +99,11 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
             }
             const auto shape = entry.at("shape").get<std::vector<std::int64_t>>();
             const auto offsets = entry.at("data_offsets").get<std::array<std::uint64_t, 2>>();
-            at::Tensor tensor = torch::empty(shape, type_of(entry.at("dtype").get<std::string>(), path));
-            if (offsets[1] - offsets[0] != tensor.nbytes()) bad(path, fmt::format("tensor '{}' has another size than its shape", name));
+            const torch::ScalarType type = type_of(entry.at("dtype").get<std::string>(), path);
+            if (offsets[1] < offsets[0] || offsets[1] > bytes || !holds(shape, (offsets[1] - offsets[0]) / torch::elementSize(type))) {
+                bad(path, fmt::format("truncated or damaged: tensor '{}' does not fit its place in the file", name));
+            }
+            at::Tensor tensor = torch::empty(shape, type);
             file.seekg(static_cast<std::streamoff>(sizeof length + length + offsets[0]));
             file.read(static_cast<char*>(tensor.data_ptr()), static_cast<std::streamsize>(tensor.nbytes()));
             if (!file) bad(path, fmt::format("truncated in tensor '{}'", name));

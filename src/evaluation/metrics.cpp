@@ -177,9 +177,16 @@ private:
 
     void add_calibration(const FieldPair& pair) {
         Matches matches(pair.detections.size(), k_none);
-        match_more(
-            matches, pair, options_.calibration_limit_px, [](const catalog::SourceRow&) { return true; },
-            [](const TruthSource& truth) { return truth.labelled; });
+        // Kept detections choose first: a faint candidate that happens to lie nearer must not take their truth.
+        std::vector<char> taken(pair.truth.size(), 0);
+        for (const bool first : {true, false}) {
+            match_more(
+                matches, pair, options_.calibration_limit_px, [&](const catalog::SourceRow& ours) { return kept(ours) == first; },
+                [&](const TruthSource& truth) { return truth.labelled && !taken[static_cast<std::size_t>(&truth - pair.truth.data())]; });
+            for (const std::size_t match : matches) {
+                if (match != k_none) taken[match] = 1;
+            }
+        }
         for (std::size_t i = 0; i < matches.size(); ++i) {
             const catalog::SourceRow& ours = pair.detections[i];
             if (!counts(pair, options_, ours.x_px, ours.y_px)) continue;

@@ -64,8 +64,9 @@ std::string to_text(const Evaluation& evaluation) {
                         bright.limit_mag, cell(bright.recall(), 5, 3), bright.truth_found, bright.truth,
                         cell(bright.precision(), 5, 3), bright.detections_true, bright.detections,
                         cell(bright.strict_precision(), 5, 3));
-    text += fmt::format("precision of {} kept detections: expected {}, found {}\n", evaluation.kept,
-                        cell(evaluation.expected_precision, 5, 3), cell(evaluation.found_precision, 5, 3));
+    text += fmt::format("labelled sources within {} px of {} detections: expected for a share of {}, found for {}\n",
+                        options.calibration_limit_px, evaluation.kept, cell(evaluation.expected_precision, 5, 3),
+                        cell(evaluation.found_precision, 5, 3));
 
     text += fmt::format("\ncalibration of p_source over {} candidates: error {}\n{:>9} {:>7} {:>7} {:>7}\n",
                         evaluation.candidates, cell(evaluation.calibration_error, 6, 4), "p", "count", "mean p", "true");

@@ -3,6 +3,7 @@
 #include "bliss/core/error.hpp"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -20,6 +21,8 @@ std::string_view advice_for(int reason) {
         case ENOSPC:
         case EDQUOT:
             return "; free space or give another --output";
+        case EFBIG:
+            return "; raise the limit on file sizes (ulimit -f)";
         case EACCES:
         case EPERM:
         case EROFS:
@@ -72,9 +75,16 @@ void check_visible(const std::filesystem::path& path) {
 }
 
 void reserve(const std::filesystem::path& path, std::int64_t bytes) {
+    const std::string operation = "set " + std::to_string(bytes) + " bytes aside";
+    // Setting space aside does not change the size, so the system does not hold it against the process's limit.
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && static_cast<rlim_t>(bytes) > limit.rlim_cur) {
+        errno = EFBIG;
+        fail(path, operation.c_str());
+    }
     const auto allocate = [bytes](int file) { return ::fallocate(file, FALLOC_FL_KEEP_SIZE, 0, bytes); };
     if (!with_open(path, O_WRONLY, allocate) && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR)
-        fail(path, ("set " + std::to_string(bytes) + " bytes aside").c_str());
+        fail(path, operation.c_str());
 }
 
 void release_reserve(const std::filesystem::path& path) {

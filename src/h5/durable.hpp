@@ -10,10 +10,10 @@ namespace bliss::h5::detail {
 /// Makes an empty file, emptying an older one.
 void create_empty(const std::filesystem::path& path);
 
-/// Sets disk space aside for the file's first `bytes` bytes without changing its size, so that a full disk is found before
 /// Opens a file that another rank has made, to see that it is there on this node too. @throws IoError
 void check_visible(const std::filesystem::path& path);
 
+/// Sets disk space aside for the file's first `bytes` bytes without changing its size, so that a full disk is found before
 /// anything is written. Does nothing on file systems that cannot.
 void reserve(const std::filesystem::path& path, std::int64_t bytes);
 

@@ -31,8 +31,8 @@ struct File::Impl {
         try {
             if (failed == Failed::storing) {
                 // HDF5 still holds bytes it could not store. Closing would try again, fail on some ranks and leave the
-                // others waiting: so the identifier is given up. On an emptied file the library can clean up when the
-                // program ends.
+                // others waiting: so the identifier is given up. Should the library be ended with MPI, it finds an emptied
+                // file, where its bytes have room.
                 if (comm.rank() == 0) detail::truncate_to_nothing(partial);
                 file = H5I_INVALID_HID;
             }
@@ -154,7 +154,7 @@ void File::together(Work&& work) {
 }
 
 File File::create(const std::filesystem::path& path, const comm::Communicator& comm) {
-    detail::silence_error_printing();
+    detail::start_library();
     auto impl = std::make_unique<Impl>(path, comm);
     // The operating system's reason (no such directory, not permitted) is clearer than what MPI-IO makes of it.
     File file{std::move(impl)};

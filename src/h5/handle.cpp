@@ -19,7 +19,10 @@ std::string innermost_message() {
 
 }  // namespace
 
-void silence_error_printing() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+void start_library() {
+    H5dont_atexit();  // fails, without harm, where the library has been used before
+    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
 
 template <class Code>
 Code check(Code code, std::string_view operation, const Place& place) {

@@ -18,8 +18,9 @@ struct Place {
     std::string object;  ///< empty: the file itself
 };
 
-/// Turns HDF5's own printing of errors off; messages go into exceptions instead. Calling it again does nothing.
-void silence_error_printing();
+/// To be called before anything else of HDF5. It prints no errors by itself (they are thrown), and does nothing when the program ends:
+/// a file with bytes that it could not store would be tried again then, with calls of MPI that has already ended.
+void start_library();
 
 /// @throws H5Error naming the place, `operation` and HDF5's innermost message when `code` is negative.
 template <class Code>

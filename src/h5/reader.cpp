@@ -81,13 +81,14 @@ Reader& Reader::operator=(Reader&&) noexcept = default;
 Reader::~Reader() = default;
 
 std::string library_version() {
+    detail::start_library();
     unsigned major = 0, minor = 0, release = 0;
     H5get_libversion(&major, &minor, &release);
     return std::to_string(major) + '.' + std::to_string(minor) + '.' + std::to_string(release);
 }
 
 Reader Reader::open(const std::filesystem::path& path) {
-    detail::silence_error_printing();
+    detail::start_library();
     const Place place{path, {}};
     std::error_code ignored;
     if (!std::filesystem::exists(path, ignored)) throw H5Error(path.string() + ": no such file");

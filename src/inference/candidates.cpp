@@ -45,6 +45,16 @@ bool same_source(const Candidate& a, const Candidate& b) {
     return std::hypot(dx, dy) <= std::min(limit, static_cast<double>(tile::k_tile_px));
 }
 
+/// Whether the place that a candidate's most probable tile gives could lie in another tile, within the same limits. Without it a
+/// certain source would swallow a neighbour so faint that its own place is anywhere.
+bool could_lie_in(const Candidate& candidate, const TileIndex& tile) {
+    const auto near = [](const Moments& at_px, std::int32_t index) {
+        const double low_px = tile::k_tile_px * index - 0.5, high_px = low_px + tile::k_tile_px;
+        return std::max(low_px - at_px.mean, at_px.mean - high_px) <= k_join_px + k_join_sigmas * at_px.sd;
+    };
+    return near(candidate.x_px, tile.col) && near(candidate.y_px, tile.row);
+}
+
 /// The mixture of two posteriors; the tile of the stronger stays.
 void absorb(Candidate& into, const Candidate& other) {
     into.parts.insert(into.parts.end(), other.parts.begin(), other.parts.end());
@@ -92,14 +102,20 @@ Moments moments_px(const Candidate& candidate, std::int32_t TileIndex::*index, d
 /// Of a location along one axis, pixels. @param index, mean, sd of a part: its tile's row or column, its Normal
 Marginal marginal_px(const Candidate& candidate, std::int32_t TileIndex::*index, double TilePart::*mean, double TilePart::*sd) {
     const auto [first, last] = std::ranges::minmax(candidate.parts, {}, [&](const TilePart& part) { return part.tile.*index; });
+    struct Part {
+        double weight, tile;
+        encoder::TruncatedNormalCdf cdf;
+    };
+    std::vector<Part> parts;
+    parts.reserve(candidate.parts.size());
     double total = 0;
-    for (const TilePart& part : candidate.parts) total += part.weight;
+    for (const TilePart& part : candidate.parts) {
+        parts.push_back({part.weight, static_cast<double>(part.tile.*index), {part.*mean, part.*sd}});
+        total += part.weight;
+    }
     const Marginal tiles = marginal(first.tile.*index, last.tile.*index + 1, [&](double at) {
         double below = 0;
-        for (const TilePart& part : candidate.parts) {
-            const double in_tile = std::clamp(at - part.tile.*index, 0.0, 1.0);
-            below += part.weight * encoder::truncated_normal_cdf(in_tile, part.*mean, part.*sd);
-        }
+        for (const Part& part : parts) below += part.weight * part.cdf(std::clamp(at - part.tile, 0.0, 1.0));
         return below / total;
     });
     const auto px = [](double at) { return tile::k_tile_px * at - 0.5; };
@@ -159,7 +175,7 @@ Detections list_candidates(const encoder::TilePosterior& posterior, double rate_
         return (1 - torch::cumsum(of, 0)).slice(0, 0, max_sources).clamp(0, 1).contiguous();
     };
     const at::Tensor exceed = exceedance(p), exceed_retargeted = exceedance(p_retargeted);
-    const at::Tensor mode = torch::argmax(p, 0).contiguous();
+    const at::Tensor mode = torch::argmax(p_retargeted, 0).contiguous();
 
     Detections out;
     // Summed here, one after the other: a parallel sum depends on the number of threads.
@@ -225,6 +241,7 @@ std::vector<Candidate> join_across_borders(const std::vector<Candidate>& candida
             for (std::int32_t col = source.tile.col - 1; col <= source.tile.col + 1; ++col) {
                 const auto found = grid.of_tile.find({row, col});
                 if (found == grid.of_tile.end() || (row == source.tile.row && col == source.tile.col)) continue;
+                if (!could_lie_in(source, {row, col})) continue;
                 for (const std::size_t other : found->second) {
                     if (!taken[other] && same_source(source, candidates[other])) neighbours.push_back(other);
                 }

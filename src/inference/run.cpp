@@ -14,6 +14,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <new>
@@ -66,12 +67,15 @@ public:
             result = fail(source, "out of memory");
         } catch (const std::filesystem::filesystem_error& error) {
             result = fail(source, error.what());
+        } catch (const std::exception& error) {  // LibTorch's: its first line says what, the rest is a stack
+            const std::string_view text = error.what();
+            result = fail(source, fmt::format("{}: {}", source.path.string(), text.substr(0, text.find('\n'))));
         }
         const auto& t = result.timing;
         report_.push_back({{"index", index},
                            {"field", to_string(source.id)},
                            {"status", result.field.status},
-                           {"reason", result.field.reason},
+                           {"reason", catalog::text_of(result.field.reason)},
                            {"candidates", result.sources.size()},
                            {"read_s", read_s},
                            {"prepare_s", t.prepare_s},
@@ -141,6 +145,38 @@ void prepare_folder(const fs::path& folder) {
                               status ? "created (" + status.message() + ")" : "written to"));
 }
 
+struct LoadedModel {
+    encoder::Model model;
+    std::string sha256;
+};
+
+/// The model with the SHA256 of the very bytes it was read from. A training replaces its model file from time to time.
+LoadedModel load(const fs::path& path) {
+    const std::string before = sha256_of_file(path);
+    LoadedModel loaded{encoder::load_model(path), sha256_of_file(path)};
+    if (loaded.sha256 != before) throw DataError(fmt::format("{}: was replaced while it was read; run again", path.string()));
+    return loaded;
+}
+
+/// The model, the same on all ranks and of the survey's band. @collective
+LoadedModel load_on_all_ranks(const fs::path& path, const SurveyConfig& survey, const comm::Communicator& comm) {
+    std::optional<LoadedModel> loaded;
+    comm::agree_on(comm, [&] { loaded.emplace(load(path)); });
+    std::vector<char> of_root(loaded->sha256.begin(), loaded->sha256.end());
+    comm.broadcast(of_root);
+    comm::agree_on(comm, [&] {
+        if (!std::equal(of_root.begin(), of_root.end(), loaded->sha256.begin(), loaded->sha256.end())) {
+            throw DataError(fmt::format("{}: ranks read different files under this name; was it replaced meanwhile?", path.string()));
+        }
+        const std::string& band = loaded->model.config.bands.front();
+        if (survey.kind == SurveyKind::sdss && survey.band != band) {
+            throw ConfigError(fmt::format("survey.band is '{}', but {} reads band '{}'; name another model or band", survey.band,
+                                          path.string(), band));
+        }
+    });
+    return std::move(*loaded);
+}
+
 }  // namespace
 
 RunSummary run(const CatalogConfig& config, const RunOptions& options, const comm::Communicator& comm) {
@@ -154,14 +190,14 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
     const fs::path model_path = resolve(options.config_folder, config.model);
     const encoder::Precision precision = encoder::choose_precision(config.precision, comm);
     const std::string_view precision_name = precision == encoder::Precision::bfloat16 ? "bfloat16" : "float32";
-    std::optional<Cataloguer> cataloguer;
+    LoadedModel loaded = load_on_all_ranks(model_path, config.survey, comm);
+    Cataloguer cataloguer{std::move(loaded.model), config, precision};
     comm::agree_on(comm, [&] {
-        cataloguer.emplace(encoder::load_model(model_path), config, precision);
         if (root && !options.dry_run) prepare_folder(options.output);
     });
     spdlog::info("{} field(s) on {} rank(s), model {} in {}", fields.size(), comm.size(), model_path.filename().string(),
                  precision_name);
-    const encoder::ModelCard& card = cataloguer->model().card;
+    const encoder::ModelCard& card = cataloguer.model().card;
     const double rate = config.sources_per_tile;
     if (root && rate > 0 && (rate < card.sources_per_tile_low || rate > card.sources_per_tile_high)) {
         spdlog::warn("sources_per_tile {:.4g} is outside the model's training range {:.4g} to {:.4g}; beyond it only the odds of lone "
@@ -175,7 +211,7 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
         return summary;
     }
 
-    RankWork work{config, *cataloguer};
+    RankWork work{config, cataloguer};
     for (std::int64_t i = comm.rank(); i < summary.fields; i += comm.size()) {
         work.process(i, fields[static_cast<std::size_t>(i)]);
         const nlohmann::json& last = work.report().back();
@@ -185,9 +221,12 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
                      last["total_s"].get<double>());
     }
 
-    const std::string resolved = to_toml(config, false);
-    catalog::Provenance provenance{resolved, sha256_of_text(resolved), {}, k_program_version};
-    comm::agree_on(comm, [&] { provenance.model_sha256 = sha256_of_file(model_path); });
+    // What "auto" and "as trained" came to is part of how the numbers were made.
+    CatalogConfig used = config;
+    used.precision = precision;
+    used.sources_per_tile = rate > 0 ? rate : card.sources_per_tile;
+    const std::string resolved = to_toml(used, false);
+    const catalog::Provenance provenance{resolved, sha256_of_text(resolved), loaded.sha256, k_program_version};
     catalog::write_catalog(options.output / "catalog.h5", comm, work.fields(), [&](std::size_t i) { return work.sources(i); }, provenance);
     write_report(options.output / "run-report.json", comm, work, seconds_since(start), precision_name);
 

@@ -11,10 +11,6 @@
 namespace bliss::simulator {
 namespace {
 
-double log_uniform(RandomStream& random, double low, double high) {
-    return std::exp(random.uniform(std::log(low), std::log(high)));
-}
-
 // Mean pixels of one streak: its length is 1 to 12 and its width 1 or 2, both uniform.
 constexpr double k_mean_streak_px = 6.5 * 1.5;
 // An edge lies at most this deep in the image: half the receptive field and a tile.
@@ -22,6 +18,8 @@ constexpr int k_edge_depth_px = 28;
 // Widths of scattered light.
 constexpr Range k_halo_sigma_px{25, 40};
 constexpr Range k_spike_sigma_px{30, 60};
+constexpr Range k_ray_distance_px{8, 18};
+constexpr Range k_ray_sigma_px{4, 8};
 
 }  // namespace
 
@@ -44,6 +42,12 @@ void describe(ConfigVisitor& visitor, ConditionsConfig& config) {
     visitor.field("halo_share_high", config.halo_share_high, "share of a star's light in a wide halo, from 0 to this", k_unit_interval);
     visitor.field("spike_share_high", config.spike_share_high, "share of a star's light in each of two diffraction spikes, from 0 to this",
                   k_unit_interval);
+    visitor.field("ray_share_high", config.ray_share_high, "share of a star's light in each of four short rays near it, from 0 to this",
+                  k_unit_interval);
+    visitor.field("bright_star_share", config.bright_star_share, "share of images that get one very bright star more, in or near them",
+                  k_unit_interval);
+    visitor.field("bright_star_flux_e_low", config.bright_star_flux_e_low,
+                  "that star, electrons, lowest (log-uniform up to prior.flux_max_e)", k_positive);
     visitor.field("saturation_e_low", config.saturation_e_low, "electrons at which a pixel saturates, lowest", k_positive);
     visitor.field("saturation_e_high", config.saturation_e_high, "electrons at which a pixel saturates, highest (log-uniform between)",
                   k_positive);
@@ -65,9 +69,9 @@ void check_conditions(const ConditionsConfig& config) {
 }
 
 Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random) {
-    const double rate = log_uniform(random, config.sources_per_tile_low, config.sources_per_tile_high);
-    const double background = log_uniform(random, config.background_e_low, config.background_e_high);
-    const double saturation = log_uniform(random, config.saturation_e_low, config.saturation_e_high);
+    const double rate = random.log_uniform(config.sources_per_tile_low, config.sources_per_tile_high);
+    const double background = random.log_uniform(config.background_e_low, config.background_e_high);
+    const double saturation = random.log_uniform(config.saturation_e_low, config.saturation_e_high);
     survey::Psf::SdssParameters psf;
     psf.sigma1_px = random.uniform(config.psf_sigma1_px_low, config.psf_sigma1_px_high);
     psf.sigma2_px = random.uniform(config.psf_sigma2_px_low, config.psf_sigma2_px_high);
@@ -75,11 +79,17 @@ Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random)
     psf.sigma_p_px = random.uniform(config.psf_sigma_p_px_low, config.psf_sigma_p_px_high);
     psf.beta = random.uniform(config.psf_beta_low, config.psf_beta_high);
     psf.p0 = random.uniform(0, config.psf_p0_high);
-    const ScatteredLight scattered{.halo_share = random.uniform(0, config.halo_share_high),
-                                   .halo_sigma_px = random.uniform(k_halo_sigma_px.low, k_halo_sigma_px.high),
-                                   .spike_share = random.uniform(0, config.spike_share_high),
-                                   .spike_sigma_px = random.uniform(k_spike_sigma_px.low, k_spike_sigma_px.high),
-                                   .angle_rad = random.uniform(0, std::numbers::pi / 2)};
+    ScatteredLight scattered{.halo_share = random.uniform(0, config.halo_share_high),
+                             .halo_sigma_px = random.uniform(k_halo_sigma_px.low, k_halo_sigma_px.high),
+                             .spike_share = random.uniform(0, config.spike_share_high),
+                             .spike_sigma_px = random.uniform(k_spike_sigma_px.low, k_spike_sigma_px.high),
+                             .angle_rad = random.uniform(0, std::numbers::pi / 2)};
+    for (auto& ray : scattered.rays) {
+        ray.share = random.uniform(0, config.ray_share_high);
+        ray.angle_rad = random.uniform(0, 2 * std::numbers::pi);
+        ray.distance_px = random.uniform(k_ray_distance_px.low, k_ray_distance_px.high);
+        ray.sigma_px = random.uniform(k_ray_sigma_px.low, k_ray_sigma_px.high);
+    }
     return {rate, background, saturation, survey::Psf::from_sdss(psf), scattered};
 }
 

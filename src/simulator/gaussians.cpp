@@ -19,7 +19,7 @@ struct ProfileComponent {
 /// Components much narrower than the PSF's core look alike behind it: below this ratio they are joined into one of the
 /// same flux and second moment. The error is of fourth order in the ratio.
 constexpr double k_join_ratio = 0.2;
-/// Width of a diffraction spike across, pixels.
+/// Width of a diffraction spike or ray across, pixels.
 constexpr double k_spike_width_px = 1.5;
 
 struct Covariance {
@@ -99,12 +99,20 @@ void append_gaussians(const Source& source, const survey::Psf& psf, double toler
 void append_scattered_light(const Source& star, const ScatteredLight& light, double tolerance_e, std::vector<Gaussian>& out) {
     const double halo = light.halo_sigma_px * light.halo_sigma_px;
     append_one(star, star.flux_e * light.halo_share, {halo, 0, halo}, tolerance_e, out);
-    const double along = light.spike_sigma_px * light.spike_sigma_px, across = k_spike_width_px * k_spike_width_px;
-    const double cos = std::cos(light.angle_rad), sin = std::sin(light.angle_rad);
-    const double more = along * cos * cos + across * sin * sin, less = along * sin * sin + across * cos * cos;
-    const double mixed = (along - across) * sin * cos;
-    append_one(star, star.flux_e * light.spike_share, {more, mixed, less}, tolerance_e, out);
-    append_one(star, star.flux_e * light.spike_share, {less, -mixed, more}, tolerance_e, out);
+    const auto append_line = [&](const Source& centre, double share, double sigma_px, double angle_rad) {
+        const double along = sigma_px * sigma_px, across = k_spike_width_px * k_spike_width_px;
+        const double cos = std::cos(angle_rad), sin = std::sin(angle_rad);
+        const Covariance line{along * cos * cos + across * sin * sin, (along - across) * sin * cos, along * sin * sin + across * cos * cos};
+        append_one(centre, star.flux_e * share, line, tolerance_e, out);
+    };
+    append_line(star, light.spike_share, light.spike_sigma_px, light.angle_rad);
+    append_line(star, light.spike_share, light.spike_sigma_px, light.angle_rad + std::numbers::pi / 2);
+    for (const auto& ray : light.rays) {
+        Source centre = star;
+        centre.x_px += ray.distance_px * std::cos(ray.angle_rad);
+        centre.y_px += ray.distance_px * std::sin(ray.angle_rad);
+        append_line(centre, ray.share, ray.sigma_px, ray.angle_rad);
+    }
 }
 
 }  // namespace bliss::simulator

@@ -29,8 +29,7 @@ GalaxyShape draw_shape(const PriorConfig& config, double flux_e, RandomStream& r
         shape.disk_major_px = gamma_size_arcsec(random) / config.arcsec_per_px;
         shape.bulge_major_px = config.bulge_to_disk_size * gamma_size_arcsec(random) / config.arcsec_per_px;
     } else {
-        const double median = config.size_at_reference_arcsec / config.arcsec_per_px *
-                              std::pow(flux_e / config.size_reference_flux_e, config.size_flux_exponent);
+        const double median = median_size_px(config, flux_e);
         shape.disk_major_px = median * std::exp(config.size_ln_scatter * random.normal());
         shape.bulge_major_px = median * std::exp(config.size_ln_scatter * random.normal());
     }
@@ -83,6 +82,11 @@ double labelled_share(const PriorConfig& config) {
         return pareto_share_above(config.label_flux_min_e, config.flux_min_e, config.flux_max_e, alpha);
     };
     return config.star_fraction * share(config.star_alpha) + (1 - config.star_fraction) * share(config.galaxy_alpha);
+}
+
+double median_size_px(const PriorConfig& config, double flux_e) {
+    return config.size_at_reference_arcsec / config.arcsec_per_px *
+           std::pow(flux_e / config.size_reference_flux_e, config.size_flux_exponent);
 }
 
 Source draw_mark(const PriorConfig& config, RandomStream& random) {

@@ -1,6 +1,9 @@
 #include "bliss/simulator/simulation.hpp"
 
+#include "bliss/core/error.hpp"
+
 #include <Kokkos_Core.hpp>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +16,8 @@ constexpr double k_margin_px = 16;
 /// and bright ones up to this far.
 constexpr double k_bright_margin_px = 100;
 constexpr double k_bright_e = 1e5;
+/// The one more bright star of an image lies at most this far off it.
+constexpr double k_bright_star_margin_px = 50;
 /// A saturated star's charge bleeds along one axis: up to this many radii of the saturated core, and this thick.
 constexpr double k_bleed_length = 3;
 constexpr double k_bleed_thickness = 0.4;
@@ -46,6 +51,20 @@ void append_bleeding(const ImageTruth& truth, std::int64_t height, std::int64_t 
     }
 }
 
+/// Adds the one more bright star that some images get, keeping the order by flux.
+void add_bright_star(const SimulatorConfig& config, const ImageBlock& block, RandomStream& random, std::vector<Source>& sources) {
+    if (random.uniform() >= config.conditions.bright_star_share) return;
+    Source star;
+    star.flux_e = random.log_uniform(config.conditions.bright_star_flux_e_low, config.prior.flux_max_e);
+    const auto along = [&](std::int64_t side) {
+        return random.uniform(-0.5 - k_bright_star_margin_px, static_cast<double>(side) - 0.5 + k_bright_star_margin_px);
+    };
+    star.x_px = along(block.width);
+    star.y_px = along(block.height);
+    const auto fainter = [](const Source& a, const Source& b) { return a.flux_e > b.flux_e; };
+    sources.insert(std::upper_bound(sources.begin(), sources.end(), star, fainter), star);
+}
+
 ImageTruth draw_truth(const SimulatorConfig& config, const SampleRange& range, std::uint32_t sample, const ImageBlock& block) {
     RandomStream conditions_random{range.seed, StreamPurpose::conditions, range.step, sample};
     RandomStream catalog_random{range.seed, StreamPurpose::catalog, range.step, sample};
@@ -54,6 +73,7 @@ ImageTruth draw_truth(const SimulatorConfig& config, const SampleRange& range, s
     const Area area{-0.5 - k_bright_margin_px, -0.5 - k_bright_margin_px, width + 2 * k_bright_margin_px, height + 2 * k_bright_margin_px};
     const double rate_per_px = truth.conditions.sources_per_tile / (k_rate_tile_px * k_rate_tile_px);
     truth.sources = draw_catalog(config.prior, rate_per_px, area, catalog_random);
+    add_bright_star(config, block, catalog_random, truth.sources);
     std::erase_if(truth.sources, [&](const Source& source) {
         const double off =
             std::max(std::max(-0.5 - source.x_px, source.x_px - (width - 0.5)), std::max(-0.5 - source.y_px, source.y_px - (height - 0.5)));
@@ -124,6 +144,10 @@ void describe(ConfigVisitor& visitor, SimulatorConfig& config) {
 void check_simulator(const SimulatorConfig& config) {
     check_prior(config.prior);
     check_conditions(config.conditions);
+    if (config.conditions.bright_star_share > 0 && config.conditions.bright_star_flux_e_low > config.prior.flux_max_e) {
+        throw ConfigError(fmt::format("conditions: bright_star_flux_e_low ({}) is above flux_max_e of the prior ({})",
+                                      config.conditions.bright_star_flux_e_low, config.prior.flux_max_e));
+    }
 }
 
 std::vector<ImageTruth> simulate(const SimulatorConfig& config, const SampleRange& range, const SimulationTarget& target) {

@@ -135,6 +135,10 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
         if (!validation.is_object()) validation = nlohmann::json::object();
         if (root && resume) forget_after(metrics, trainer.steps_done());
         if (root && !resume) fs::remove(metrics);
+        // A run that starts over and is killed early must not go on from the old checkpoint.
+        if (root && options.fresh) {
+            for (const fs::path& old : {checkpoint, model}) fs::remove(old);
+        }
         if (root) write_file(options.output / "config.toml", to_toml(config));
     });
     if (resume) spdlog::info("resuming at step {} from {}", trainer.steps_done(), checkpoint.string());

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import struct
 import subprocess
@@ -21,7 +22,7 @@ REAL_FOLDER = REPO / "tests/data/sdss-94-1-12"
 SIMULATION = REPO / "configs/simulate/sdss-r.toml"
 HEIGHT_PX, WIDTH_PX = 300, 260  # of a simulated frame; not square and no multiple of the encoder's strips
 
-# A run takes seconds; this long it hangs, also where other work shares the cores.
+# A run takes seconds; this long it hangs, also on a busy machine.
 TIMEOUT_S = 120
 
 # What the program says of a problem, without the ranks: however many meet it, it is told once.
@@ -52,11 +53,15 @@ def command_line(*arguments, ranks=0):
     return [*launcher, BINARY, *map(str, arguments)]
 
 
-def start(*arguments, ranks=0, threads=1):
-    """Starts the program and returns at once."""
+def start(*arguments, ranks=0, threads=1, file_bytes=None):
+    """Starts the program and returns at once. No file that it writes may grow beyond `file_bytes`."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_PROC_BIND": "false"}
-    return subprocess.Popen(command_line(*arguments, ranks=ranks), env=environment, stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+    if file_bytes:
+        environment["PMIX_MCA_gds"] = "hash"  # MPI's own store of the run's facts: in memory, not in a file that may not grow either
+    limit = file_bytes and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes)))
+    # The signal SIGXFSZ, which Python ignores, stays ignored: the program meets an error of write instead.
+    return subprocess.Popen(command_line(*arguments, ranks=ranks), env=environment, stdin=subprocess.DEVNULL, preexec_fn=limit,
+                            restore_signals=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
 
 
 def finish(process, timeout_s=TIMEOUT_S):
@@ -74,9 +79,9 @@ def finish(process, timeout_s=TIMEOUT_S):
         raise AssertionError(f"hangs: no end after {timeout_s} s\n{Run(process.args, -1, out, err)}") from None
 
 
-def bliss(*arguments, ranks=0, threads=1):
+def bliss(*arguments, ranks=0, threads=1, file_bytes=None):
     """Runs the program to its end."""
-    return finish(start(*arguments, ranks=ranks, threads=threads))
+    return finish(start(*arguments, ranks=ranks, threads=threads, file_bytes=file_bytes))
 
 
 def simulate(folder, frames, ranks=0, threads=1):
@@ -109,10 +114,7 @@ def read_safetensors(path):
 
 
 class Case(unittest.TestCase):
-    """A test with an empty folder of its own, and one of its class that holds a copy of the shipped model.
-
-    The copy keeps what a class compares constant where somebody ships a new model meanwhile.
-    """
+    """A test with an empty folder of its own, and one of its class that holds a copy of the shipped model."""
 
     maxDiff = None
 
@@ -132,10 +134,9 @@ class Case(unittest.TestCase):
         return Path(folder.name).resolve()
 
     @classmethod
-    def catalog(cls, config, output, *arguments, ranks=0, threads=1):
+    def catalog(cls, config, output, *arguments, **how):
         """Runs `catalog` with the class's model."""
-        return bliss("catalog", config, "--set", f"model={cls.model}", "-o", output, *arguments, ranks=ranks,
-                     threads=threads)
+        return bliss("catalog", config, "--set", f"model={cls.model}", "-o", output, *arguments, **how)
 
     def assertDone(self, run):
         self.assertEqual(run.code, 0, run)

@@ -158,9 +158,12 @@ class Sdss(BadFields):
             hdus.writeto(self.data / DETECTOR, overwrite=True)
         self.check_fails(DETECTOR, "FIELD = 12")
 
-    def test_image_of_a_band_that_is_not_there(self):
-        run = self.run_catalog("--set", 'survey.band="g"')
-        self.assertFails(run, 1, FRAME.replace("-r-", "-g-"), "no such file")
+    def test_band_that_the_model_does_not_read(self):
+        """Known before any frame is read: one line, and nothing written."""
+        for ranks in (0, 2):
+            run = self.run_catalog("--set", 'survey.band="g"', ranks=ranks)
+            self.assertFails(run, 2, "survey.band", "'g'", "band 'r'")
+            self.assertFalse((self.folder / "out").exists())
 
 
 class Generic(BadFields):

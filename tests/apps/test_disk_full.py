@@ -1,6 +1,7 @@
 """A disk that fills up: the error names the file and the disk, and nothing half-written stays behind.
 
-The disk is a tiny file system in memory. Where mounting is not allowed (not root, a container), the tests are skipped.
+The disk is a tiny file system in memory. Where mounting is not allowed (not root, a container), those tests are skipped; files that
+may not grow (a resource limit, which anybody may set) fail in the same places of the program and are tested everywhere.
 """
 
 import shutil
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import unittest
 
-from support import Case, bliss, contents, read_safetensors, simulate
+from support import SIMULATION, Case, bliss, contents, read_safetensors, simulate
 from test_train import CONFIG, STEPS
 
 NO_SPACE = "o space"  # the system's "No space left on device", or advice about free space
@@ -120,7 +121,7 @@ class Train(DiskFull):
 
     def test_train(self):
         """Room for the configuration; for the model too; for a checkpoint but not for the next beside it."""
-        for kilobytes, name in ((8, "model.safetensors"), (1000, "checkpoint.safetensors"), (4500, "checkpoint.safetensors")):
+        for kilobytes, name in ((12, "model.safetensors"), (1000, "checkpoint.safetensors"), (4500, "checkpoint.safetensors")):
             for ranks in (0, 2):
                 with self.subTest(kilobytes=kilobytes, ranks=ranks):
                     disk = self.mount(kilobytes)
@@ -142,6 +143,40 @@ class Train(DiskFull):
         self.fill(disk)
         self.assertFull(self.train(disk), "config.toml")
         self.assertNoLeftovers(disk)
+
+
+class FilesThatMayNotGrow(Case):
+    TOO_LARGE = "File too large"
+
+    def test_catalog_and_what_is_made_of_it(self):
+        self.assertDone(simulate(self.folder / "survey", 1))
+        config, out = self.folder / "survey/catalog.toml", self.folder / "out"
+        self.assertFails(self.catalog(config, out, "--floor", "0.002", file_bytes=20_000), 3, "catalog.h5", self.TOO_LARGE)
+        self.assertEqual(list(out.iterdir()), [])
+        self.assertDone(self.catalog(config, out, "--floor", "0.002"))
+        before = contents(out)
+        self.assertFails(self.catalog(config, out, "--floor", "0.002", file_bytes=20_000), 3, "catalog.h5", self.TOO_LARGE)
+        self.assertEqual(contents(out), before)
+        for kind in ("fits", "csv", "ds9"):
+            path = self.folder / f"x.{kind}"
+            self.assertFails(bliss("export", out / "catalog.h5", "--threshold", 0, "--format", kind, "-o", path, file_bytes=4_000), 3,
+                             path)
+            self.assertFalse(path.exists())
+        self.assertFails(bliss("render", out / "catalog.h5", "--config", config, "--field", "0-0-0", "-o", self.folder / "picture",
+                               file_bytes=100_000), 3, "model.fits")
+        self.assertEqual(list((self.folder / "picture").iterdir()), [])
+
+    def test_train(self):
+        config = self.folder / "train.toml"
+        config.write_text(CONFIG)
+        run = bliss("train", config, "-o", self.folder / "out", file_bytes=50_000)
+        self.assertFails(run, 3, "model.safetensors", self.TOO_LARGE)
+        self.assertNoLeftovers(self.folder / "out")
+
+    def test_simulate(self):
+        run = bliss("simulate", SIMULATION, "-o", self.folder / "out", "--set", "frames=1", file_bytes=100_000)
+        self.assertFails(run, 3, "frame-0000.fits")
+        self.assertNoLeftovers(self.folder / "out")
 
 
 if __name__ == "__main__":

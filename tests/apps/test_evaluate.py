@@ -166,6 +166,17 @@ class SimulatedSurvey(Scores):
         self.assertFails(run, 2, "catalog.h5", f"{FRAMES} finished field(s)", "2 truth file(s)", "--field")
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    def test_options_that_make_no_table(self):
+        for options, words in ((("--match-limit", "0"), ["--match-limit"]), (("--border", "-1"), ["--border"]),
+                               (("--first-mag", "23", "--last-mag", "17"), ["--first-mag 23"]),
+                               (("--mag-step", "4"), ["--mag-step 4"])):
+            with self.subTest(options):
+                run = bliss("evaluate", self.path, "--truth", *self.truths, *options)
+                self.assertEqual(run.code, 2, run)
+                for word in words:
+                    self.assertIn(word, run.err)
+                self.assertEqual(run.out, "")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -11,7 +11,9 @@ import time
 import unittest
 from pathlib import Path
 
-from support import TIMEOUT_S, Case, bliss, contents, finish, read_safetensors, start
+import h5py
+
+from support import TIMEOUT_S, Case, bliss, contents, finish, read_safetensors, simulate, start
 
 STEPS = 20
 CONFIG = f"""
@@ -141,6 +143,20 @@ class LossCurve(Train):
         ours, theirs = read_metrics(self.folder)[STEPS]["loss"], read_metrics(self.straight)[STEPS]["loss"]
         self.assertGreater(abs(ours - theirs), 1e-3 * abs(theirs))
 
+    def test_a_model_of_two_sources_a_tile_catalogues(self):
+        model = self.folder / "trained"
+        self.assertDone(self.train(model, "--set", "encoder.max_sources=2", "--set", "encoder.components=2"))
+        self.assertDone(simulate(self.folder / "survey", 1))
+        self.assertDone(bliss("catalog", self.folder / "survey/catalog.toml", "--set", f"model={model / 'model.safetensors'}",
+                              "--set", "sources_per_tile=0.07", "--floor", "0.001", "-o", self.folder / "out"))
+        with h5py.File(self.folder / "out/catalog.h5") as file:
+            rows = file["catalog"][:]
+        self.assertEqual(set(rows["slot"]), {0, 1})
+        first = {(row["tile_row"], row["tile_col"]): row["p_source"] for row in rows if row["slot"] == 0}
+        for row in rows[rows["slot"] == 1]:
+            self.assertTrue(0 < row["p_source"] < 1)
+        self.assertGreater(len(first), 100)
+
     def test_batch_that_does_not_divide(self):
         self.assertFails(self.train(self.folder / "out", ranks=3), 2, "images_per_step", "(4)", "3 ranks")
         self.assertFalse((self.folder / "out").exists())
@@ -193,6 +209,21 @@ class Resume(Train):
         self.assertDone(self.train(run, "--fresh", "--set", "steps=2"))
         self.assertEqual(sorted(read_metrics(run)), [1, 2])
         self.assertEqual(self.checkpoint_step(run), 2)
+
+    def test_fresh_run_killed_early_starts_over_again(self):
+        """The old checkpoint is no longer there to be resumed."""
+        run = self.copy_of_straight()
+        process = start("train", self.config, "-o", run, "--fresh", "--set", "checkpoint_every=1000", "--set", "validation_every=1",
+                        "--set", "steps=2000", "--quiet")
+        deadline = time.monotonic() + TIMEOUT_S
+        while process.poll() is None and count_lines(run / "metrics.jsonl") in (0, STEPS):
+            self.assertLess(time.monotonic(), deadline, "the training does not get on")
+            time.sleep(0.002)
+        process.kill()
+        self.assertNotEqual(finish(process).code, 0)
+        self.assertEqual(list(run.glob("*.safetensors")), [])
+        self.assertNotIn("resuming", self.assertDone(self.train(run)).err)
+        self.assertSameCurve(read_metrics(run), read_metrics(self.straight), exactly=True)
 
     def check_refused(self, run, ranks):
         mine = read_safetensors(run / "checkpoint.safetensors")[0]["configuration"]

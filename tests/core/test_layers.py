@@ -28,6 +28,8 @@ VENDOR = {
     r"fitsio\.h": {"fits"},
     r"wcslib|wcs\.h": {"survey"},
     r"Kokkos_Core": {"simulator"},
+    r"openssl/": {"core"},
+    r"(torch|ATen|c10)/": {"tile", "encoder", "training", "inference", "apps"},
     r"CLI/CLI": {"apps"},
 }
 

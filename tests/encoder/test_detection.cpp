@@ -10,6 +10,9 @@
 #include <catch2/catch_test_macros.hpp>
 #include <torch/torch.h>
 
+#include <cmath>
+#include <tuple>
+
 namespace {
 
 using namespace bliss;
@@ -121,10 +124,7 @@ TEST_CASE("parts have shares that sum to one, and begin with different widths") 
     }
 }
 
-TEST_CASE("the classifier's PSF channel is centred on the source") {
-    // A window that holds the star's own image, exactly centred or moved: the logits must see the difference.
-    torch::manual_seed(5);
-    encoder::ClassificationEncoder network{encoder::EncoderConfig{.classifier_width = 4}};
+TEST_CASE("the classifier's PSF channel is the PSF at the exact place of the source") {
     const survey::Psf psf = survey::Psf::from_fwhm(3.5);
     encoder::SourceWindows windows;
     windows.features = torch::zeros({2, k_channels, 52, 52});
@@ -132,7 +132,20 @@ TEST_CASE("the classifier's PSF channel is centred on the source") {
     windows.conditions = torch::zeros({2, encoder::k_condition_count});
     windows.psf_profiles = torch::tensor(encoder::psf_profile(psf)).unsqueeze(0);
     windows.psf_index = torch::zeros({2}, torch::kLong);
+    const at::Tensor channel = encoder::psf_channel(windows);
+    REQUIRE(channel.sizes() == torch::IntArrayRef({2, 1, 52, 52}));
+    for (const auto& [window, x, y] : {std::tuple{0, 26.0, 26.0}, {1, 26.4, 25.7}}) {
+        for (std::int64_t row = 22; row <= 30; ++row) {
+            for (std::int64_t col = 22; col <= 30; ++col) {
+                const double radius = std::hypot(static_cast<double>(col) - x, static_cast<double>(row) - y);
+                const double expected = std::log(psf.value(radius) / psf.value(0)) / 4;
+                CHECK(std::abs(channel[window][0][row][col].item<double>() - std::max(-2.0, expected)) < 2e-3);
+            }
+        }
+    }
+    torch::manual_seed(5);
+    encoder::ClassificationEncoder network{encoder::EncoderConfig{.classifier_width = 4}};
     const at::Tensor logits = network->forward(windows);
-    CHECK(logits.sizes() == torch::IntArrayRef({2}));
+    REQUIRE(logits.sizes() == torch::IntArrayRef({2}));
     CHECK(logits[0].item<float>() != logits[1].item<float>());
 }

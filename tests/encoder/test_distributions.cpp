@@ -62,17 +62,18 @@ TEST_CASE("the distribution function agrees with numerical integration") {
         INFO("mean " << p.mean << " sd " << p.sd);
         const at::Tensor x = (torch::arange(20000, torch::kDouble) + 0.5) / 20000;
         const at::Tensor f = torch::exp(log_truncated_normal(x, scalar(p.mean), scalar(p.sd)));
+        const TruncatedNormalCdf cdf{p.mean, p.sd};
         for (const double at : {0.01, 0.3, 0.8, 0.999}) {
             const double below = (f * (x < at)).mean().item<double>();
-            CHECK_THAT(truncated_normal_cdf(at, p.mean, p.sd), WithinAbs(below, 1e-3));
+            CHECK_THAT(cdf(at), WithinAbs(below, 1e-3));
         }
-        CHECK(truncated_normal_cdf(0, p.mean, p.sd) == 0);
-        CHECK(truncated_normal_cdf(1, p.mean, p.sd) == 1);
+        CHECK(cdf(0) == 0);
+        CHECK(cdf(1) == 1);
     }
     // Far outside: an exponential of scale sd^2 / distance.
     const double scale = 0.01 * 0.01 / 0.9;
-    CHECK_THAT(truncated_normal_cdf(scale, -0.9, 0.01), WithinAbs(1 - std::exp(-1), 2e-3));
-    CHECK_THAT(truncated_normal_cdf(1 - scale, 1.9, 0.01), WithinAbs(std::exp(-1), 2e-3));
+    CHECK_THAT(TruncatedNormalCdf(-0.9, 0.01)(scale), WithinAbs(1 - std::exp(-1), 2e-3));
+    CHECK_THAT(TruncatedNormalCdf(1.9, 0.01)(1 - scale), WithinAbs(std::exp(-1), 2e-3));
 }
 
 TEST_CASE("moments stay in the tile however extreme the parameters") {

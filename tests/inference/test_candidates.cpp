@@ -78,33 +78,43 @@ TEST_CASE("the parts of one tile are one claim, with the moments of their mixtur
 }
 
 TEST_CASE("a source on a border is reported once, with the sum of its probabilities") {
-    const auto joined = join_across_borders({candidate(3, 4, 0.55, 15.3, 14, 0.15), candidate(3, 5, 0.43, 15.65, 14.1, 0.15)}, 0.05);
+    const auto joined = join_across_borders({candidate(3, 3, 0.55, 15.3, 14, 0.15), candidate(3, 4, 0.43, 15.65, 14.1, 0.15)}, 0.05);
     REQUIRE(joined.size() == 1);
     CHECK_THAT(joined[0].p_source, WithinRel(0.98, 1e-9));
     REQUIRE(joined[0].parts.size() == 2);
     CHECK(joined[0].parts[0].weight == 0.55);
-    CHECK(joined[0].parts[1].tile == TileIndex{3, 5});
+    CHECK(joined[0].parts[1].tile == TileIndex{3, 4});
 }
 
 TEST_CASE("a source on a corner is joined from four tiles") {
-    const auto joined = join_across_borders({candidate(3, 4, 0.3, 15.3, 15.3, 0.2), candidate(3, 5, 0.28, 15.7, 15.3, 0.2),
-                                             candidate(4, 4, 0.22, 15.3, 15.7, 0.2), candidate(4, 5, 0.18, 15.7, 15.7, 0.2)}, 0.05);
+    const auto joined = join_across_borders({candidate(3, 3, 0.3, 15.3, 15.3, 0.2), candidate(3, 4, 0.28, 15.7, 15.3, 0.2),
+                                             candidate(4, 3, 0.22, 15.3, 15.7, 0.2), candidate(4, 4, 0.18, 15.7, 15.7, 0.2)}, 0.05);
     REQUIRE(joined.size() == 1);
     CHECK_THAT(joined[0].p_source, WithinRel(0.98, 1e-9));
 }
 
 TEST_CASE("two certain sources stay two, however close; far ones too") {
-    CHECK(join_across_borders({candidate(3, 4, 0.97, 15.0, 14, 0.1), candidate(3, 5, 0.96, 16.0, 14, 0.1)}, 0.05).size() == 2);
-    CHECK(join_across_borders({candidate(3, 4, 0.5, 12.5, 14, 0.1), candidate(3, 5, 0.5, 18.5, 14, 0.1)}, 0.05).size() == 2);
-    CHECK(join_across_borders({candidate(3, 4, 0.5, 15.3, 14, 0.1), candidate(3, 6, 0.5, 15.6, 14, 0.1)}, 0.05).size() == 2);
+    CHECK(join_across_borders({candidate(3, 3, 0.97, 15.0, 14, 0.1), candidate(3, 4, 0.96, 16.0, 14, 0.1)}, 0.05).size() == 2);
+    CHECK(join_across_borders({candidate(3, 3, 0.5, 12.5, 14, 0.1), candidate(3, 4, 0.5, 18.5, 14, 0.1)}, 0.05).size() == 2);
+    CHECK(join_across_borders({candidate(3, 3, 0.5, 15.3, 14, 0.1), candidate(3, 5, 0.5, 15.6, 14, 0.1)}, 0.05).size() == 2);
+}
+
+TEST_CASE("a certain source away from the border leaves a faint neighbour of unknown place alone") {
+    const Candidate certain = candidate(3, 3, 0.97, 13.0, 13.5, 0.1), faint = candidate(3, 4, 0.3, 16.2, 13.5, 1.1);
+    const auto apart = join_across_borders({certain, faint}, 0.05);
+    REQUIRE(apart.size() == 2);
+    CHECK(apart[0].p_source == 0.97);
+    CHECK(apart[1].p_source == 0.3);
+    const Candidate unsure = candidate(3, 3, 0.6, 13.0, 13.5, 0.9);  // could itself lie over there
+    CHECK(join_across_borders({unsure, faint}, 0.05).size() == 1);
 }
 
 TEST_CASE("the floor is judged after joining, and the result is in tile order") {
-    const auto joined = join_across_borders({candidate(2, 9, 0.9, 37, 9, 0.1), candidate(3, 4, 0.03, 15.3, 14, 0.3),
-                                             candidate(3, 5, 0.04, 15.6, 14, 0.3), candidate(7, 0, 0.03, 1, 30, 0.3)}, 0.05);
+    const auto joined = join_across_borders({candidate(2, 9, 0.9, 37, 9, 0.1), candidate(3, 3, 0.03, 15.3, 14, 0.3),
+                                             candidate(3, 4, 0.04, 15.6, 14, 0.3), candidate(7, 0, 0.03, 1, 30, 0.3)}, 0.05);
     REQUIRE(joined.size() == 2);
     CHECK(joined[0].tile == TileIndex{2, 9});
-    CHECK(joined[1].tile == TileIndex{3, 5});
+    CHECK(joined[1].tile == TileIndex{3, 4});
 }
 
 TEST_CASE("a certain source on a border stays certain at another rate") {
@@ -127,8 +137,8 @@ TEST_CASE("a certain source on a border stays certain at another rate") {
 }
 
 TEST_CASE("a source's estimates are median and central interval of the mixture of its tiles") {
-    Candidate claims = candidate(3, 4, 0.55, 15.3, 14, 0.15);
-    claims.parts.push_back({{3, 5}, 0.43, 0.02, 0.06, 0.4, 0.2, 7.3, 0.5});
+    Candidate claims = candidate(3, 3, 0.55, 15.3, 14, 0.15);
+    claims.parts.push_back({{3, 4}, 0.43, 0.02, 0.06, 0.4, 0.2, 7.3, 0.5});
     claims.tiles = 2;
     const Source source = summarize(claims);
     CHECK(source.merged);
@@ -139,7 +149,7 @@ TEST_CASE("a source's estimates are median and central interval of the mixture o
         return part.weight * (phi((t - part.u_mean) / part.u_sd) - low) / (phi((1 - part.u_mean) / part.u_sd) - low);
     };
     const auto quantile = [&](double p) {
-        double x = 15;
+        double x = 14;
         while ((part_below(claims.parts[0], x) + part_below(claims.parts[1], x)) / 0.98 < p) x += 1e-4;
         return x;
     };
@@ -156,9 +166,9 @@ TEST_CASE("a source's estimates are median and central interval of the mixture o
 }
 
 TEST_CASE("a neighbour's faint claim leaves a certain source's estimates as they are") {
-    const Candidate one = candidate(3, 4, 0.97, 14.0, 14, 0.05);
+    const Candidate one = candidate(3, 3, 0.97, 14.0, 14, 0.05);
     Candidate two = one;
-    two.parts.push_back({{3, 5}, 0.02, 0.5, 0.3, 0.4, 0.2, 5.5, 0.5});
+    two.parts.push_back({{3, 4}, 0.02, 0.5, 0.3, 0.4, 0.2, 5.5, 0.5});
     const Source alone = summarize(one), joined = summarize(two);
     CHECK_THAT(joined.x_px.median, WithinAbs(alone.x_px.median, 0.1 * 0.05));
     CHECK_THAT(joined.x_px.error, WithinRel(alone.x_px.error, 0.1));
@@ -178,4 +188,36 @@ TEST_CASE("another source rate moves the odds of n sources by the ratio to the p
     const auto odds = [](const at::Tensor& t, int n) { return (t[n] / t[0]).item<double>(); };
     CHECK_THAT(odds(moved, 1), WithinRel(0.25 * odds(p, 1), 1e-5));
     CHECK_THAT(odds(moved, 2), WithinRel(0.0625 * odds(p, 2), 1e-5));
+}
+
+TEST_CASE("a tile may hold two sources: each slot has the probability that the count exceeds it") {
+    encoder::TilePosterior q;
+    q.count_logits = torch::log(torch::tensor({0.1f, 0.3f, 0.6f})).view({1, 3, 1, 1});
+    const auto slots = [](float first, float second) { return torch::tensor({first, second}).view({1, 2, 1, 1, 1}); };
+    q.log_weight = slots(0, 0);
+    q.u_mean = slots(0.25f, 0.75f);
+    q.v_mean = slots(0.5f, 0.5f);
+    q.u_sd = q.v_sd = slots(0.02f, 0.02f);
+    q.ln_flux_mean = slots(9, 7);
+    q.ln_flux_sd = slots(0.1f, 0.2f);
+    const FieldSources found = find_sources(q, 1, 0.05);
+    REQUIRE(found.sources.size() == 2);
+    CHECK_THAT(found.expected_sources, WithinRel(0.3 + 2 * 0.6, 1e-5));
+    for (const std::int32_t slot : {0, 1}) {
+        const Source& source = found.sources[static_cast<std::size_t>(slot)];
+        CHECK(source.slot == slot);
+        CHECK(source.multiple);
+        CHECK_FALSE(source.merged);
+        CHECK_THAT(source.p_source, WithinRel(slot == 0 ? 0.9 : 0.6, 1e-5));
+        CHECK_THAT(source.x_px.median, WithinAbs(slot == 0 ? 0.5 : 2.5, 1e-3));
+        CHECK_THAT(source.ln_flux_e.median, WithinAbs(slot == 0 ? 9 : 7, 1e-5));
+    }
+    // At a quarter of the rate the weights are 0.1, 0.3 / 4 and 0.6 / 16.
+    const FieldSources fewer = find_sources(q, 0.25, 0.05);
+    const double total = 0.1 + 0.075 + 0.0375;
+    REQUIRE(fewer.sources.size() == 2);
+    CHECK_THAT(fewer.sources[0].p_source, WithinRel((0.075 + 0.0375) / total, 1e-5));
+    CHECK_THAT(fewer.sources[1].p_source, WithinRel(0.0375 / total, 1e-5));
+    CHECK_THAT(fewer.expected_sources, WithinRel((0.075 + 2 * 0.0375) / total, 1e-5));
+    CHECK_FALSE(fewer.sources[0].multiple);
 }

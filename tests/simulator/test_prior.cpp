@@ -105,4 +105,9 @@ TEST_CASE("contradicting settings are refused") {
     ConditionsConfig conditions;
     conditions.psf_sigma1_px_low = 3;
     CHECK_THROWS_AS(check_conditions(conditions), ConfigError);
+    SimulatorConfig simulator;
+    simulator.conditions.bright_star_flux_e_low = 2e8;
+    CHECK_NOTHROW(check_simulator(simulator));
+    simulator.conditions.bright_star_share = 0.1;
+    CHECK_THROWS_AS(check_simulator(simulator), ConfigError);
 }

@@ -143,6 +143,31 @@ TEST_CASE("scattered light is a halo and two crossed spikes of the shares given"
     }
 }
 
+TEST_CASE("a ray lies on one side of its star, along its line") {
+    const Source star{100, 100, true, 1e7, {}};
+    ScatteredLight light;
+    light.rays[2] = {.share = 1e-3, .angle_rad = 2.2, .distance_px = 15, .sigma_px = 6};
+    Image<float> image{201, 201};
+    GaussianLists lists;
+    append_scattered_light(star, light, 1e-4, lists.gaussians);
+    lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));
+    render(lists, {image.data(), 1, 201, 201});
+    double along = 0, across = 0, along_squared = 0;
+    for (std::int64_t row = 0; row < 201; ++row) {
+        for (std::int64_t col = 0; col < 201; ++col) {
+            const double dx = static_cast<double>(col) - 100, dy = static_cast<double>(row) - 100;
+            const double t = dx * std::cos(2.2) + dy * std::sin(2.2), s = dy * std::cos(2.2) - dx * std::sin(2.2);
+            along += t * image(row, col);
+            across += s * image(row, col);
+            along_squared += t * t * image(row, col);
+        }
+    }
+    CHECK_THAT(sum(image.pixels()), WithinRel(1e4, 1e-3));
+    CHECK_THAT(along / 1e4, WithinRel(15, 1e-3));
+    CHECK_THAT(across / 1e4, WithinAbs(0, 1e-2));
+    CHECK_THAT(along_squared / 1e4, WithinRel(15 * 15 + 36, 1e-2));
+}
+
 TEST_CASE("light that is left out stays below the tolerance") {
     const survey::Psf psf = sdss_psf();
     const Source galaxy{64.3, 63.9, false, 5e4, {0.4, 2.0, 6.0, 0.3, 3.0, 0.8}};

@@ -49,6 +49,27 @@ TEST_CASE("faint sources come from near the image, bright ones from as far as th
     CHECK(near > 1000);
 }
 
+TEST_CASE("a share of the images gets one very bright star more, and nothing else changes") {
+    SimulatorConfig plain, more;
+    more.conditions.bright_star_share = 0.5;
+    int added = 0;
+    for (std::uint32_t sample = 0; sample < 100; ++sample) {
+        const auto with = simulate_one(more, sample).truth.sources, without = simulate_one(plain, sample).truth.sources;
+        REQUIRE(std::is_sorted(with.begin(), with.end(), [](const Source& a, const Source& b) { return a.flux_e > b.flux_e; }));
+        if (with.size() == without.size()) continue;
+        REQUIRE(with.size() == without.size() + 1);
+        ++added;
+        std::size_t k = 0;
+        while (k < without.size() && with[k].flux_e == without[k].flux_e) ++k;
+        CHECK(with[k].is_star);
+        CHECK(with[k].flux_e >= 1e6);
+        CHECK(with[k].flux_e <= 1e8);
+        CHECK(distance_off(with[k]) <= 50);
+    }
+    CHECK(added > 30);
+    CHECK(added < 70);
+}
+
 TEST_CASE("saturated stars lose their core and a trail of bled charge; what is not valid holds the background") {
     SimulatorConfig config;
     config.prior.star_fraction = 1;

@@ -71,7 +71,7 @@ struct FieldRow {
     std::int64_t width_px;
     std::int64_t first_source;  ///< first row in /catalog
     std::int64_t source_count;  ///< rows in /catalog
-    double expected_sources;    ///< sum of tile source counts under the posterior
+    double expected_sources;    ///< on the image, under the posterior: tiles' counts, joined sources once
     double ra_deg = k_nan;      ///< of the frame's centre
     double dec_deg = k_nan;
     double corner_ra_deg[4] = {k_nan, k_nan, k_nan, k_nan};  ///< (0,0), (0,W-1), (H-1,W-1), (H-1,0)

@@ -12,7 +12,7 @@ public:
     Environment();
 
     /// Ends MPI, unless an exception is on its way: other ranks may then be inside a collective, and ending would hang.
-    /// main is then to call `abort`.
+    /// main is then to call `abort_all_ranks`.
     ~Environment();
 
     Environment(const Environment&) = delete;

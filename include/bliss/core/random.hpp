@@ -2,6 +2,7 @@
 
 #include <Random123/philox.h>
 
+#include <cmath>
 #include <cstdint>
 
 namespace bliss {
@@ -23,6 +24,9 @@ public:
     double uniform() { return to_open_unit(bits()); }
 
     double uniform(double low, double high) { return low + (high - low) * uniform(); }
+
+    /// Between two positive numbers, uniform in the logarithm.
+    double log_uniform(double low, double high) { return std::exp(uniform(std::log(low), std::log(high))); }
 
     /// Standard Normal (Box-Muller).
     double normal();

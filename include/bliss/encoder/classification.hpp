@@ -26,6 +26,9 @@ inline constexpr std::int64_t k_profile_length = 160;
 inline constexpr double k_profile_step_px = 0.25;
 [[nodiscard]] std::vector<float> psf_profile(const survey::Psf& psf);
 
+/// The PSF's profile at every pixel of each window, centred on the exact location. @return (n, 1, 52, 52)
+[[nodiscard]] at::Tensor psf_channel(const SourceWindows& windows);
+
 /// The classification encoder: probability that a source at a known location is a star. Beside the image it sees the PSF
 /// drawn at the exact location, so what it has to judge is the difference.
 class ClassificationEncoderImpl : public torch::nn::Module {

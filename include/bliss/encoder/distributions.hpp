@@ -15,8 +15,25 @@ namespace bliss::encoder {
 /// ln(Phi(b) - Phi(a)) for a < b, accurate in both tails and differentiable.
 [[nodiscard]] at::Tensor log_normal_mass(const at::Tensor& a, const at::Tensor& b);
 
-/// Distribution function of a Normal truncated to [0, 1], accurate wherever its mean lies. @param x in [0, 1]
-[[nodiscard]] double truncated_normal_cdf(double x, double mean, double sd);
+/// Distribution function of a Normal truncated to [0, 1], accurate wherever its mean lies.
+class TruncatedNormalCdf {
+public:
+    /// @param mean, sd of the Normal before truncation; mean may lie outside [0, 1]
+    TruncatedNormalCdf(double mean, double sd);
+
+    /// @param x in [0, 1]
+    [[nodiscard]] double operator()(double x) const;
+
+private:
+    [[nodiscard]] double mass_up_to(double y) const;
+
+    bool mirrored_;   ///< 1 - x is looked at, so that the interval's dense end is its low one
+    double mean_;     ///< then at most 0.5
+    double sd_;
+    bool far_;        ///< the interval is so far out that only logarithms of tails have digits
+    double low_tail_; ///< upper tail, or its logarithm, at the low end
+    double mass_;     ///< in units of that tail
+};
 
 /// Mean and variance of a Normal truncated to [0, 1].
 struct Moments {

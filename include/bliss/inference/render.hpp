@@ -1,6 +1,7 @@
 #pragma once
 
 #include "bliss/catalog/schema.hpp"
+#include "bliss/simulator/prior.hpp"
 #include "bliss/survey/frame.hpp"
 
 #include <filesystem>
@@ -10,10 +11,7 @@ namespace bliss::inference {
 
 struct RenderOptions {
     double threshold = 0.5;                      ///< least p_source drawn
-    double galaxy_size_arcsec = 0.65;            ///< half-light radius of a galaxy at the reference flux, see render_model
-    double galaxy_size_reference_flux_e = 1560;
-    double galaxy_size_flux_exponent = 0.3;
-    double arcsec_per_px = 0.396;
+    simulator::PriorConfig prior{};              ///< gives a galaxy its median size at its flux
 };
 
 /// Expected electrons without background: the catalogue's sources, each as the more probable type. The catalogue holds no

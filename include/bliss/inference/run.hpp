@@ -23,7 +23,8 @@ struct RunSummary {
 
 /// Catalogues all fields of a survey: ranks take fields in turn, and write one catalog.h5 together, whose bytes do not depend
 /// on their number. A field that cannot be used is recorded with its reason and the run goes on.
-/// @throws ConfigError, DataError (model), IoError, H5Error on all ranks. @collective
+/// @throws ConfigError (also where the model is of another band than an SDSS survey), DataError (model), IoError, H5Error on all
+/// ranks. @collective
 RunSummary run(const CatalogConfig& config, const RunOptions& options, const comm::Communicator& comm);
 
 }  // namespace bliss::inference

@@ -4,6 +4,7 @@
 #include "bliss/core/random.hpp"
 #include "bliss/survey/psf.hpp"
 
+#include <array>
 #include <vector>
 
 namespace bliss::simulator {
@@ -27,6 +28,9 @@ struct ConditionsConfig {
     double psf_p0_high = 0.0125;            ///< their peak against the core's, from 0
     double halo_share_high = 0.015;         ///< light of a star far outside the PSF, from 0
     double spike_share_high = 1.2e-3;       ///< light of a star in each of two crossing diffraction spikes, from 0
+    double ray_share_high = 2e-3;           ///< light of a star in each of four short rays near it, from 0
+    double bright_star_share = 0;           ///< share of images that get one more star, brighter than the prior would often draw
+    double bright_star_flux_e_low = 1e6;    ///< of that star, up to the prior's flux_max_e, log-uniform
     double saturation_e_low = 3e4;          ///< electrons from which a pixel is not valid, log-uniform
     double saturation_e_high = 4e5;
     double bad_pixel_share = 2e-4;          ///< share of pixels hit by cosmic rays or defects
@@ -38,15 +42,23 @@ void describe(ConfigVisitor& visitor, ConditionsConfig& config);
 /// @throws ConfigError when a low end is above its high end.
 void check_conditions(const ConditionsConfig& config);
 
-/// Light of stars that the PSF does not hold: seen around the brightest only. A round Gaussian halo, and the spikes that the
-/// telescope's spider makes: two crossing lines, each a long thin Gaussian. Measured on the brightest star of SDSS 94-1-12 (r
-/// 10.3): 2e-6 of its flux per pixel at 30 px in both.
+/// Light of stars that the PSF does not hold: seen around the brightest only. A round Gaussian halo; the spikes that the
+/// telescope's spider makes, two crossing lines, each a long thin Gaussian; and short rays on one side, near the core. Measured on
+/// the brightest star of SDSS 94-1-12 (r 10.3), in shares of its flux per pixel: halo and spikes 2e-6 at 30 px, rays 2e-5 at 16 px.
 struct ScatteredLight {
+    /// A thin Gaussian along a line that leaves the star.
+    struct Ray {
+        double share = 0;
+        double angle_rad = 0;
+        double distance_px = 0;  ///< of its centre from the star
+        double sigma_px = 1;     ///< along the line
+    };
     double halo_share = 0;
     double halo_sigma_px = 1;
     double spike_share = 0;     ///< of each line
     double spike_sigma_px = 1;  ///< along the line
     double angle_rad = 0;       ///< of the first line
+    std::array<Ray, 4> rays = {};
 };
 
 /// One image's draw.

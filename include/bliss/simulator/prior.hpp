@@ -74,6 +74,9 @@ struct Area {
     double height = 0;
 };
 
+/// Median half-light radius along the major axis of a galaxy of this flux, pixels, by law "flux".
+[[nodiscard]] double median_size_px(const PriorConfig& config, double flux_e);
+
 /// Draws flux, type and shape of one source; the location is left at 0.
 [[nodiscard]] Source draw_mark(const PriorConfig& config, RandomStream& random);
 
