@@ -29,9 +29,11 @@ struct Options {
 int run(const Options& options) {
     const auto& e = options.evaluation;
     const double bins = (e.last_mag - e.first_mag) / e.mag_step;
-    if (!(bins > 0.5) || std::abs(bins - std::round(bins)) > 1e-6) {
-        throw ConfigError(fmt::format("--first-mag {}, --last-mag {}: must be a whole number of --mag-step {} apart, the fainter last",
-                                      e.first_mag, e.last_mag, e.mag_step));
+    constexpr double k_most_bins = 1000;
+    if (!(bins > 0.5 && bins < k_most_bins && std::abs(bins - std::round(bins)) < 1e-6)) {
+        throw ConfigError(fmt::format("--first-mag {}, --last-mag {}: must be a whole number of --mag-step {} apart, at most {}, the fainter "
+                                      "last",
+                                      e.first_mag, e.last_mag, e.mag_step, k_most_bins));
     }
     const catalog::Catalog catalog = catalog::read_catalog(options.catalog);
     std::vector<const catalog::FieldRow*> fields;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 
@@ -42,6 +43,7 @@ int run(const apps::Command& command, const apps::Common& common) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    std::signal(SIGXFSZ, SIG_IGN);  // a file that outgrows the process's limit is an error of write, not the end
     CLI::App app{"bliss-mpi: survey images to probabilistic catalogues of stars and galaxies"};
     app.require_subcommand(1);
     app.set_version_flag("--version", apps::library_versions());

@@ -42,14 +42,13 @@ torch::ScalarType type_of(const std::string& name, const std::filesystem::path& 
     bad(path, fmt::format("holds a tensor of type {}, which this program does not use", name));
 }
 
-/// Whether a shape is one of so many numbers.
-bool holds(const std::vector<std::int64_t>& shape, std::uint64_t numbers) {
-    std::uint64_t product = 1;
+/// Whether so many numbers, of `size` bytes each, are exactly so many bytes.
+bool fills(const std::vector<std::int64_t>& shape, std::uint64_t size, std::uint64_t bytes) {
     for (const std::int64_t side : shape) {
-        if (side < 0 || (side > 0 && product > std::numeric_limits<std::uint64_t>::max() / static_cast<std::uint64_t>(side))) return false;
-        product *= static_cast<std::uint64_t>(side);
+        if (side < 0 || (side > 0 && size > std::numeric_limits<std::uint64_t>::max() / static_cast<std::uint64_t>(side))) return false;
+        size *= static_cast<std::uint64_t>(side);
     }
-    return product == numbers;
+    return size == bytes;
 }
 
 }  // namespace
@@ -100,7 +99,7 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
             const auto shape = entry.at("shape").get<std::vector<std::int64_t>>();
             const auto offsets = entry.at("data_offsets").get<std::array<std::uint64_t, 2>>();
             const torch::ScalarType type = type_of(entry.at("dtype").get<std::string>(), path);
-            if (offsets[1] < offsets[0] || offsets[1] > bytes || !holds(shape, (offsets[1] - offsets[0]) / torch::elementSize(type))) {
+            if (offsets[1] < offsets[0] || offsets[1] > bytes || !fills(shape, torch::elementSize(type), offsets[1] - offsets[0])) {
                 bad(path, fmt::format("truncated or damaged: tensor '{}' does not fit its place in the file", name));
             }
             at::Tensor tensor = torch::empty(shape, type);

@@ -18,7 +18,7 @@ struct Place {
     std::string object;  ///< empty: the file itself
 };
 
-/// To be called before anything else of HDF5. It prints no errors by itself (they are thrown), and does nothing when the program ends:
+/// To be called before anything else of HDF5. It prints no errors by itself (they are thrown), and does nothing after MPI has ended:
 /// a file with bytes that it could not store would be tried again then, with calls of MPI that has already ended.
 void start_library();
 

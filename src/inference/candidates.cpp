@@ -24,6 +24,8 @@ constexpr double k_join_sigmas = 3;
 constexpr double k_join_px = 0.4;
 /// Together they may claim this much probability: a little above one, because each is estimated.
 constexpr double k_join_probability = 1.3;
+/// Unless they are this near: two sources would lie so near each other once in thousands, and could not be told apart.
+constexpr double k_coincident_px = 0.4;
 /// Sums of estimates can exceed one; nothing is more certain than this.
 constexpr double k_certain = 0.9999;
 /// Candidates of single tiles are kept down to this share of the floor, since several may join.
@@ -53,6 +55,10 @@ bool could_lie_in(const Candidate& candidate, const TileIndex& tile) {
         return std::max(low_px - at_px.mean, at_px.mean - high_px) <= k_join_px + k_join_sigmas * at_px.sd;
     };
     return near(candidate.x_px, tile.col) && near(candidate.y_px, tile.row);
+}
+
+bool coincide(const Candidate& a, const Candidate& b) {
+    return std::hypot(a.x_px.mean - b.x_px.mean, a.y_px.mean - b.y_px.mean) <= k_coincident_px;
 }
 
 /// The mixture of two posteriors; the tile of the stronger stays.
@@ -250,7 +256,8 @@ std::vector<Candidate> join_across_borders(const std::vector<Candidate>& candida
         std::stable_sort(neighbours.begin(), neighbours.end(),
                          [&](std::size_t a, std::size_t b) { return candidates[a].p_source > candidates[b].p_source; });
         for (const std::size_t other : neighbours) {
-            if (source.p_source + candidates[other].p_source > k_join_probability) continue;
+            const bool too_much = source.p_source + candidates[other].p_source > k_join_probability;
+            if (too_much && !coincide(source, candidates[other])) continue;
             absorb(source, candidates[other]);
             taken[other] = 1;
         }

@@ -20,7 +20,7 @@ struct ProfileComponent {
 /// same flux and second moment. The error is of fourth order in the ratio.
 constexpr double k_join_ratio = 0.2;
 /// Width of a diffraction spike or ray across, pixels.
-constexpr double k_spike_width_px = 1.5;
+constexpr double k_line_width_px = 1.5;
 
 struct Covariance {
     double xx, xy, yy;
@@ -100,7 +100,7 @@ void append_scattered_light(const Source& star, const ScatteredLight& light, dou
     const double halo = light.halo_sigma_px * light.halo_sigma_px;
     append_one(star, star.flux_e * light.halo_share, {halo, 0, halo}, tolerance_e, out);
     const auto append_line = [&](const Source& centre, double share, double sigma_px, double angle_rad) {
-        const double along = sigma_px * sigma_px, across = k_spike_width_px * k_spike_width_px;
+        const double along = sigma_px * sigma_px, across = k_line_width_px * k_line_width_px;
         const double cos = std::cos(angle_rad), sin = std::sin(angle_rad);
         const Covariance line{along * cos * cos + across * sin * sin, (along - across) * sin * cos, along * sin * sin + across * cos * cos};
         append_one(centre, star.flux_e * share, line, tolerance_e, out);

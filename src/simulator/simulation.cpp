@@ -61,8 +61,8 @@ void add_bright_star(const SimulatorConfig& config, const ImageBlock& block, Ran
     };
     star.x_px = along(block.width);
     star.y_px = along(block.height);
-    const auto fainter = [](const Source& a, const Source& b) { return a.flux_e > b.flux_e; };
-    sources.insert(std::upper_bound(sources.begin(), sources.end(), star, fainter), star);
+    const auto brighter = [](const Source& a, const Source& b) { return a.flux_e > b.flux_e; };
+    sources.insert(std::upper_bound(sources.begin(), sources.end(), star, brighter), star);
 }
 
 ImageTruth draw_truth(const SimulatorConfig& config, const SampleRange& range, std::uint32_t sample, const ImageBlock& block) {

@@ -57,11 +57,11 @@ def start(*arguments, ranks=0, threads=1, file_bytes=None):
     """Starts the program and returns at once. No file that it writes may grow beyond `file_bytes`."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_PROC_BIND": "false"}
     if file_bytes:
-        environment["PMIX_MCA_gds"] = "hash"  # MPI's own store of the run's facts: in memory, not in a file that may not grow either
+        # MPI's own files may not grow either: its store of the run's facts is kept in memory, and messages go through sockets.
+        environment |= {"PMIX_MCA_gds": "hash", "OMPI_MCA_btl": "self,tcp"}
     limit = file_bytes and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes)))
-    # The signal SIGXFSZ, which Python ignores, stays ignored: the program meets an error of write instead.
     return subprocess.Popen(command_line(*arguments, ranks=ranks), env=environment, stdin=subprocess.DEVNULL, preexec_fn=limit,
-                            restore_signals=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
 
 
 def finish(process, timeout_s=TIMEOUT_S):

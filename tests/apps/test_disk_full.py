@@ -1,7 +1,7 @@
 """A disk that fills up: the error names the file and the disk, and nothing half-written stays behind.
 
 The disk is a tiny file system in memory. Where mounting is not allowed (not root, a container), those tests are skipped; files that
-may not grow (a resource limit, which anybody may set) fail in the same places of the program and are tested everywhere.
+may not grow (a resource limit, which anybody may set) meet the same errors and are tested everywhere.
 """
 
 import shutil
@@ -151,8 +151,12 @@ class FilesThatMayNotGrow(Case):
     def test_catalog_and_what_is_made_of_it(self):
         self.assertDone(simulate(self.folder / "survey", 1))
         config, out = self.folder / "survey/catalog.toml", self.folder / "out"
-        self.assertFails(self.catalog(config, out, "--floor", "0.002", file_bytes=20_000), 3, "catalog.h5", self.TOO_LARGE)
-        self.assertEqual(list(out.iterdir()), [])
+        for file_bytes in (20_000, 100_000):  # at the file's beginning, and at its rows
+            for ranks in (0, 2):
+                with self.subTest(file_bytes=file_bytes, ranks=ranks):
+                    run = self.catalog(config, out, "--floor", "0.002", ranks=ranks, file_bytes=file_bytes)
+                    self.assertFails(run, 3, "catalog.h5", self.TOO_LARGE, "ulimit")
+                    self.assertEqual(list(out.iterdir()), [])
         self.assertDone(self.catalog(config, out, "--floor", "0.002"))
         before = contents(out)
         self.assertFails(self.catalog(config, out, "--floor", "0.002", file_bytes=20_000), 3, "catalog.h5", self.TOO_LARGE)

@@ -66,8 +66,8 @@ TEST_CASE("files that are not usable models are named with the reason") {
     write_bytes(path, other);
     CHECK_THROWS_MATCHES(encoder::load_model(path), DataError, MessageMatches(ContainsSubstring("model version 9")));
 
-    // Shapes that are larger than the file, overflow, or are none.
-    for (const std::string shape : {"[1000000000000]", "[4294967296,4294967296,4294967296]", "[-3]"}) {
+    // Shapes that are larger than the file, overflow, are none, or fill eight bytes only in part.
+    for (const std::string shape : {"[1000000000000]", "[4294967296,4294967296,4294967296]", "[-3]", "[1]"}) {
         const std::string header = "{\"x\":{\"dtype\":\"F32\",\"shape\":" + shape + ",\"data_offsets\":[0,8]}}";
         const std::uint64_t length = header.size();
         write_bytes(path, std::string(reinterpret_cast<const char*>(&length), sizeof length) + header + std::string(8, '\0'));

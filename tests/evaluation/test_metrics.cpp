@@ -202,3 +202,14 @@ TEST_CASE("the report says the same in text and JSON") {
     CHECK_THAT(text, ContainsSubstring("brighter than 19.9: recall 0.750 (3 of 4), precision 0.800 (4 of 5)"));
     CHECK_THAT(text, ContainsSubstring("labelled sources within 2 px of 5 detections: expected for a share of 0.700, found for 0.600"));
 }
+
+TEST_CASE("calibration matches kept detections before fainter candidates that lie nearer") {
+    const std::vector<TruthSource> sources{truth(50, 50, 20, TruthKind::star)};
+    const std::vector<catalog::SourceRow> detections{detection(51.5, 50, 20, 0.9), detection(50.1, 50, 20, 0.1)};
+    const FieldPair pair{detections, sources, 100, 200};
+    const Evaluation result = evaluate({&pair, 1}, {});
+    CHECK(result.found_precision == 1);
+    CHECK(result.x.count == 1);
+    CHECK(result.reliability[9].share_true == 1);
+    CHECK(result.reliability[1].share_true == 0);
+}

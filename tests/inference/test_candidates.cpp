@@ -99,12 +99,20 @@ TEST_CASE("two certain sources stay two, however close; far ones too") {
     CHECK(join_across_borders({candidate(3, 3, 0.5, 15.3, 14, 0.1), candidate(3, 5, 0.5, 15.6, 14, 0.1)}, 0.05).size() == 2);
 }
 
+TEST_CASE("two certain claims at one place on a border are one source") {
+    const auto joined = join_across_borders({candidate(3, 3, 0.9, 15.4, 14, 0.05), candidate(3, 4, 0.8, 15.6, 14.05, 0.05)}, 0.05);
+    REQUIRE(joined.size() == 1);
+    CHECK(joined[0].p_source < 1);
+    CHECK(joined[0].tiles == 2);
+}
+
 TEST_CASE("a certain source away from the border leaves a faint neighbour of unknown place alone") {
     const Candidate certain = candidate(3, 3, 0.97, 13.0, 13.5, 0.1), faint = candidate(3, 4, 0.3, 16.2, 13.5, 1.1);
     const auto apart = join_across_borders({certain, faint}, 0.05);
     REQUIRE(apart.size() == 2);
     CHECK(apart[0].p_source == 0.97);
     CHECK(apart[1].p_source == 0.3);
+    CHECK(join_across_borders({candidate(3, 3, 0.97, 13.5, 13.0, 0.1), candidate(4, 3, 0.3, 13.5, 16.2, 1.1)}, 0.05).size() == 2);
     const Candidate unsure = candidate(3, 3, 0.6, 13.0, 13.5, 0.9);  // could itself lie over there
     CHECK(join_across_borders({unsure, faint}, 0.05).size() == 1);
 }

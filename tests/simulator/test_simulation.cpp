@@ -54,7 +54,11 @@ TEST_CASE("a share of the images gets one very bright star more, and nothing els
     more.conditions.bright_star_share = 0.5;
     int added = 0;
     for (std::uint32_t sample = 0; sample < 100; ++sample) {
-        const auto with = simulate_one(more, sample).truth.sources, without = simulate_one(plain, sample).truth.sources;
+        const ImageTruth other = simulate_one(more, sample).truth, usual = simulate_one(plain, sample).truth;
+        CHECK(other.conditions.background_e == usual.conditions.background_e);
+        CHECK(other.conditions.psf.fwhm_px() == usual.conditions.psf.fwhm_px());
+        auto with = other.sources;
+        const auto& without = usual.sources;
         REQUIRE(std::is_sorted(with.begin(), with.end(), [](const Source& a, const Source& b) { return a.flux_e > b.flux_e; }));
         if (with.size() == without.size()) continue;
         REQUIRE(with.size() == without.size() + 1);
@@ -65,6 +69,10 @@ TEST_CASE("a share of the images gets one very bright star more, and nothing els
         CHECK(with[k].flux_e >= 1e6);
         CHECK(with[k].flux_e <= 1e8);
         CHECK(distance_off(with[k]) <= 50);
+        with.erase(with.begin() + static_cast<std::ptrdiff_t>(k));
+        CHECK(std::equal(with.begin(), with.end(), without.begin(), [](const Source& a, const Source& b) {
+            return a.x_px == b.x_px && a.y_px == b.y_px && a.flux_e == b.flux_e && a.is_star == b.is_star;
+        }));
     }
     CHECK(added > 30);
     CHECK(added < 70);

@@ -34,17 +34,15 @@ TEST_CASE("the loss curve does not depend on the number of ranks") {
     const comm::Communicator world = comm::Communicator::world();
     training::Trainer together{small_config(), world};
     training::Trainer alone{small_config(), comm::Communicator::self()};
-    double first = 0, last = 0;
+    const double untrained = alone.validate().loss;
     for (int step = 0; step < 20; ++step) {
         const training::StepReport a = together.step(), b = alone.step();
-        if (step == 0) first = a.loss_count;
-        last = a.loss_count;
         CHECK_THAT(a.loss, WithinRel(b.loss, 1e-4));
         CHECK_THAT(a.loss_type, WithinRel(b.loss_type, 1e-4));
     }
-    CHECK(last < first);  // it does learn
     const training::StepReport a = together.validate(), b = alone.validate();
     CHECK_THAT(a.loss, WithinRel(b.loss, 1e-4));
+    CHECK(a.loss < untrained);  // it does learn
 }
 
 TEST_CASE("the learning rate warms up and falls on a cosine") {

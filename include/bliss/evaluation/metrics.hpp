@@ -13,10 +13,10 @@ namespace bliss::evaluation {
 
 /// How detections are compared with the truth.
 struct EvaluationOptions {
-    double min_p_source = 0.5;  ///< detections kept; calibration uses all
+    double min_p_source = 0.5;  ///< detections kept; calibration uses all, but these are matched first
     double match_limit_px = 1;  ///< in x and y
     /// For calibration: wider, so that the probability is judged and not the position, and errors are not cut off. Labelled
-    /// truth alone counts, and detections kept are matched before the others.
+    /// truth alone counts.
     double calibration_limit_px = 2;
     double border_px = 24;  ///< what lies nearer to the frame's edge is not counted
     double first_mag = 17;

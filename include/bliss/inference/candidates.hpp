@@ -81,7 +81,8 @@ struct FieldSources {
 /// Joins what neighbouring tiles say of one source. A source on a border is seen by two to four tiles, each with the
 /// probability that its centre lies on its side: these events exclude one another, so their probabilities add, and the
 /// joint posterior is the mixture. Candidates of neighbouring tiles are joined where their locations agree within their
-/// errors and their probabilities together do not exceed one source by much; two sources that are both certain stay two.
+/// errors, the more probable one could itself lie in the other's tile, and their probabilities together do not exceed one source
+/// by much; two sources that are both certain stay two, unless they lie within 0.4 px of each other.
 /// @return candidates of at least `floor`, in the order of tile rows, columns, slots
 [[nodiscard]] std::vector<Candidate> join_across_borders(const std::vector<Candidate>& candidates, double floor);
 
