@@ -37,7 +37,7 @@ constexpr std::size_t k_none = std::numeric_limits<std::size_t>::max();
 /// For each detection the true source it is matched with, or k_none.
 using Matches = std::vector<std::size_t>;
 
-/// Matches the detections chosen, one to one, with the true sources chosen; leaves earlier matches of `matches` alone.
+/// Matches the detections chosen, one to one, with the true sources chosen; leaves earlier matches of `matches`, on both sides, alone.
 template <class UseDetection, class UseTruth>
 void match_more(Matches& matches, const FieldPair& pair, double limit_px, UseDetection&& use_detection,
                 UseTruth&& use_truth) {
@@ -48,8 +48,12 @@ void match_more(Matches& matches, const FieldPair& pair, double limit_px, UseDet
         ours.push_back({pair.detections[i].x_px, pair.detections[i].y_px});
         our_index.push_back(i);
     }
+    std::vector<char> taken(pair.truth.size(), 0);
+    for (const std::size_t match : matches) {
+        if (match != k_none) taken[match] = 1;
+    }
     for (std::size_t j = 0; j < pair.truth.size(); ++j) {
-        if (!use_truth(pair.truth[j])) continue;
+        if (taken[j] || !use_truth(pair.truth[j])) continue;
         theirs.push_back({pair.truth[j].x_px, pair.truth[j].y_px});
         their_index.push_back(j);
     }
@@ -178,14 +182,10 @@ private:
     void add_calibration(const FieldPair& pair) {
         Matches matches(pair.detections.size(), k_none);
         // Kept detections choose first: a faint candidate that happens to lie nearer must not take their truth.
-        std::vector<char> taken(pair.truth.size(), 0);
         for (const bool first : {true, false}) {
             match_more(
                 matches, pair, options_.calibration_limit_px, [&](const catalog::SourceRow& ours) { return kept(ours) == first; },
-                [&](const TruthSource& truth) { return truth.labelled && !taken[static_cast<std::size_t>(&truth - pair.truth.data())]; });
-            for (const std::size_t match : matches) {
-                if (match != k_none) taken[match] = 1;
-            }
+                [](const TruthSource& truth) { return truth.labelled; });
         }
         for (std::size_t i = 0; i < matches.size(); ++i) {
             const catalog::SourceRow& ours = pair.detections[i];

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace {
 
@@ -25,6 +26,21 @@ Candidate candidate(std::int32_t row, std::int32_t col, double p, double x, doub
     c.y_px = {y, sd};
     c.parts = {{c.tile, p, (x + 0.5) / 4 - col, sd / 4, (y + 0.5) / 4 - row, sd / 4, 7, 0.2}};
     return c;
+}
+
+/// A posterior with the widths given everywhere, and the other numbers as `map` makes them from a pair.
+template <class Map>
+encoder::TilePosterior posterior(const at::Tensor& count_logits, const Map& map, std::pair<float, float> u, float place_sd,
+                                 std::pair<float, float> ln_flux, float ln_flux_sd) {
+    encoder::TilePosterior q;
+    q.count_logits = count_logits;
+    q.log_weight = map(0, 0);
+    q.u_mean = map(u.first, u.second);
+    q.v_mean = map(0.5f, 0.5f);
+    q.u_sd = q.v_sd = map(place_sd, place_sd);
+    q.ln_flux_mean = map(ln_flux.first, ln_flux.second);
+    q.ln_flux_sd = map(ln_flux_sd, ln_flux_sd);
+    return q;
 }
 
 }  // namespace
@@ -127,15 +143,8 @@ TEST_CASE("the floor is judged after joining, and the result is in tile order") 
 
 TEST_CASE("a certain source on a border stays certain at another rate") {
     // Two tiles with odds one each: by itself each would fall to 1/5 at a quarter of the rate; together they are one source.
-    encoder::TilePosterior q;
-    q.count_logits = torch::zeros({1, 2, 1, 2});
-    const auto map = [](float left, float right) { return torch::tensor({left, right}).view({1, 1, 1, 1, 2}); };
-    q.log_weight = map(0.0f, 0.0f);
-    q.u_mean = map(1.0f, 0.0f);
-    q.v_mean = map(0.5f, 0.5f);
-    q.u_sd = q.v_sd = map(0.05f, 0.05f);
-    q.ln_flux_mean = map(9, 9);
-    q.ln_flux_sd = map(0.1f, 0.1f);
+    const auto tiles = [](float left, float right) { return torch::tensor({left, right}).view({1, 1, 1, 1, 2}); };
+    const encoder::TilePosterior q = posterior(torch::zeros({1, 2, 1, 2}), tiles, {1, 0}, 0.05f, {9, 9}, 0.1f);
     const FieldSources found = find_sources(q, 0.25, 0.05);
     REQUIRE(found.sources.size() == 1);
     CHECK(found.sources[0].p_source > 0.99);
@@ -199,15 +208,9 @@ TEST_CASE("another source rate moves the odds of n sources by the ratio to the p
 }
 
 TEST_CASE("a tile may hold two sources: each slot has the probability that the count exceeds it") {
-    encoder::TilePosterior q;
-    q.count_logits = torch::log(torch::tensor({0.1f, 0.3f, 0.6f})).view({1, 3, 1, 1});
     const auto slots = [](float first, float second) { return torch::tensor({first, second}).view({1, 2, 1, 1, 1}); };
-    q.log_weight = slots(0, 0);
-    q.u_mean = slots(0.25f, 0.75f);
-    q.v_mean = slots(0.5f, 0.5f);
-    q.u_sd = q.v_sd = slots(0.02f, 0.02f);
-    q.ln_flux_mean = slots(9, 7);
-    q.ln_flux_sd = slots(0.1f, 0.2f);
+    const at::Tensor counts = torch::log(torch::tensor({0.1f, 0.3f, 0.6f})).view({1, 3, 1, 1});
+    const encoder::TilePosterior q = posterior(counts, slots, {0.25f, 0.75f}, 0.02f, {9, 7}, 0.1f);
     const FieldSources found = find_sources(q, 1, 0.05);
     REQUIRE(found.sources.size() == 2);
     CHECK_THAT(found.expected_sources, WithinRel(0.3 + 2 * 0.6, 1e-5));

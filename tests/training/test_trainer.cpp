@@ -37,11 +37,11 @@ TEST_CASE("the loss curve does not depend on the number of ranks") {
     const double untrained = alone.validate().loss;
     for (int step = 0; step < 20; ++step) {
         const training::StepReport a = together.step(), b = alone.step();
-        CHECK_THAT(a.loss, WithinRel(b.loss, 1e-4));
-        CHECK_THAT(a.loss_type, WithinRel(b.loss_type, 1e-4));
+        CHECK_THAT(a.loss, WithinRel(b.loss, 1e-5));
+        CHECK_THAT(a.loss_type, WithinRel(b.loss_type, 1e-5));
     }
     const training::StepReport a = together.validate(), b = alone.validate();
-    CHECK_THAT(a.loss, WithinRel(b.loss, 1e-4));
+    CHECK_THAT(a.loss, WithinRel(b.loss, 1e-5));
     CHECK(a.loss < untrained);  // it does learn
 }
 

@@ -18,7 +18,7 @@ inline constexpr std::int64_t k_model_version = 2;
 struct ModelCard {
     double sources_per_tile = 0;      ///< mean prior rate of the training images, sources above the label limit
     double label_flux_min_e = 0;      ///< faintest reported source, electrons
-    double star_fraction = 0;         ///< prior share of stars
+    double star_fraction = 0;         ///< prior share of stars among all simulated sources, also those below the label limit
     double psf_fwhm_px_low = 0, psf_fwhm_px_high = 0;        ///< range of seeing seen in training
     double background_e_low = 0, background_e_high = 0;      ///< range of sky seen in training
     double sources_per_tile_low = 0, sources_per_tile_high = 0;
