@@ -44,7 +44,7 @@ void bench_simulator(const training::TrainingConfig& config, double rate, int ru
     std::vector<std::uint8_t> valid(electrons.size());
     std::uint32_t step = 0;
     const auto seconds = time_runs(runs, [&] {
-        simulator::simulate(simulator, {1, step++, 0}, {{electrons.data(), images, side, side}, valid.data()});
+        simulator::simulate(simulator, nullptr, {1, step++, 0}, {{electrons.data(), images, side, side}, valid.data()});
     });
     print_rate(rate > 0 ? fmt::format("simulator, {} sources a tile", rate) : "simulator, training's densities", seconds,
                static_cast<double>(images * config.tiles_per_side * config.tiles_per_side));

@@ -1,3 +1,5 @@
+#include "bliss/core/error.hpp"
+#include "bliss/encoder/model.hpp"
 #include "bliss/simulator/frames.hpp"
 #include "command.hpp"
 
@@ -22,7 +24,16 @@ Command add_simulate(CLI::App& app) {
                                  options->output);
                     return k_exit_done;
                 }
-                simulator::write_frames(config, options->output, comm);
+                std::optional<simulator::GalaxyDecoder> decoder;
+                comm::agree_on(comm, [&] {
+                    if (config.simulator.prior.galaxies != simulator::GalaxyModel::learnt) return;
+                    if (config.galaxy_model.empty()) {
+                        throw ConfigError("simulator.prior.galaxies is \"learnt\": name the file of their decoder with galaxy_model");
+                    }
+                    const auto folder = std::filesystem::absolute(options->config).parent_path();
+                    decoder = encoder::load_galaxies(folder / config.galaxy_model).decoder->exported();
+                });
+                simulator::write_frames(config, decoder ? &*decoder : nullptr, options->output, comm);
                 if (comm.rank() == 0) fmt::print("{}: {} frames with truth\n", options->output, config.frames);
                 return k_exit_done;
             },

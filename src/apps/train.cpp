@@ -21,6 +21,7 @@ Command add_train(CLI::App& app) {
                 comm::agree_on(comm, [&] { training::check_training(config, comm.size()); });
                 const auto compute = start_compute(common, comm);
                 options->run.dry_run = common.dry_run;
+                options->run.config_folder = std::filesystem::absolute(options->config).parent_path();
                 training::run(config, options->run, comm);
                 return k_exit_done;
             },

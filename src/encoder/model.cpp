@@ -48,10 +48,41 @@ ModelCard card_from_json(const json& from) {
     return card;
 }
 
+constexpr const char* k_galaxies_format = "bliss-galaxies";
+constexpr const char* k_galaxies_key = "galaxies";
+
+std::map<std::string, at::Tensor> galaxy_weights(const Galaxies& galaxies) {
+    std::map<std::string, at::Tensor> weights;
+    for (const auto& item : galaxies.decoder->named_parameters()) weights.emplace("galaxies." + item.key(), item.value());
+    return weights;
+}
+
+/// Copies tensors into those of the same names.
+void assign(const std::map<std::string, at::Tensor>& targets, const std::map<std::string, at::Tensor>& weights,
+            const std::string& source) {
+    const torch::NoGradGuard no_grad;
+    for (const auto& [name, target] : targets) {
+        const auto found = weights.find(name);
+        if (found == weights.end()) throw DataError(fmt::format("{}: has no weights '{}'", source, name));
+        if (found->second.sizes() != target.sizes()) {
+            throw DataError(fmt::format("{}: weights '{}' have another shape than the model's", source, name));
+        }
+        at::Tensor{target}.copy_(found->second);
+    }
+}
+
 std::string metadata(const TensorFile& file, const std::string& key, const std::filesystem::path& path) {
     const auto found = file.metadata.find(key);
     if (found == file.metadata.end()) throw DataError(fmt::format("{}: not a bliss model (it has no '{}')", path.string(), key));
     return found->second;
+}
+
+Galaxies galaxies_of(const TensorFile& file, const std::filesystem::path& path) {
+    Galaxies galaxies;
+    ConfigDocument::from_text(metadata(file, k_galaxies_key, path), path.string() + " (galaxies)").read(galaxies.config);
+    galaxies.decoder = GalaxyDecoderNet{galaxies.config};
+    assign(galaxy_weights(galaxies), file.tensors, path.string());
+    return galaxies;
 }
 
 }  // namespace
@@ -64,19 +95,30 @@ std::map<std::string, at::Tensor> named_weights(const Model& model) {
     for (const auto& item : model.classification->named_parameters()) {
         weights.emplace("classification." + item.key(), item.value());
     }
+    if (model.galaxies) weights.merge(galaxy_weights(*model.galaxies));
     return weights;
 }
 
 void assign_weights(const Model& model, const std::map<std::string, at::Tensor>& weights, const std::string& source) {
-    const torch::NoGradGuard no_grad;
-    for (auto& [name, target] : named_weights(model)) {
-        const auto found = weights.find(name);
-        if (found == weights.end()) throw DataError(fmt::format("{}: has no weights '{}'", source, name));
-        if (found->second.sizes() != target.sizes()) {
-            throw DataError(fmt::format("{}: weights '{}' have another shape than the model's", source, name));
-        }
-        target.copy_(found->second);
+    assign(named_weights(model), weights, source);
+}
+
+void save_galaxies(const std::filesystem::path& path, const Galaxies& galaxies, const std::map<std::string, std::string>& about) {
+    TensorFile file{galaxy_weights(galaxies), about};
+    file.metadata.insert({{"format", k_galaxies_format}, {k_galaxies_key, to_toml(galaxies.config, false)}});
+    write_tensor_file(path, file);
+}
+
+Galaxies load_galaxies(const std::filesystem::path& path) {
+    const TensorFile file = read_tensor_file(path);
+    const std::string format = metadata(file, "format", path);
+    if (format != k_format && format != k_galaxies_format) {
+        throw DataError(fmt::format("{}: neither a model nor a galaxy decoder of bliss", path.string()));
     }
+    if (!file.metadata.contains(k_galaxies_key)) {
+        throw DataError(fmt::format("{}: the model holds no galaxy decoder; it was trained on bulge + disk galaxies", path.string()));
+    }
+    return galaxies_of(file, path);
 }
 
 void save_model(const std::filesystem::path& path, const Model& model) {
@@ -86,6 +128,7 @@ void save_model(const std::filesystem::path& path, const Model& model) {
                      {"version", std::to_string(k_model_version)},
                      {"encoder", to_toml(model.config, false)},
                      {"card", to_json(model.card).dump()}};
+    if (model.galaxies) file.metadata.emplace(k_galaxies_key, to_toml(model.galaxies->config, false));
     write_tensor_file(path, file);
 }
 
@@ -106,6 +149,7 @@ Model load_model(const std::filesystem::path& path) {
     } catch (const json::exception& error) {
         throw DataError(fmt::format("{}: its model card cannot be read ({})", path.string(), error.what()));
     }
+    if (file.metadata.contains(k_galaxies_key)) model.galaxies = galaxies_of(file, path);
     assign_weights(model, file.tensors, path.string());
     return model;
 }

@@ -72,8 +72,8 @@ Image<float> render_model(std::span<const catalog::SourceRow> sources, const sur
     for (const catalog::SourceRow& row : sources) {
         if (row.p_source < options.threshold) continue;
         simulator::Source source{row.x_px, row.y_px, row.p_star >= 0.5, std::exp(row.ln_flux_e), {}};
-        const double radius_px = simulator::median_size_px(options.prior, source.flux_e);
-        source.shape = {0.5, 0, radius_px, 1, radius_px, 1};
+        const double radius_px = simulator::size_unit_px(options.prior, source.flux_e);
+        source.light = simulator::light_of({0.5, 0, radius_px, 1, radius_px, 1});
         simulator::append_gaussians(source, frame.psf, k_tolerance_e, lists.gaussians);
     }
     lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));

@@ -26,7 +26,7 @@ std::string file_name(std::string_view kind, std::int64_t index, std::string_vie
 }
 
 void write_truth(const fs::path& path, const FramesConfig& config, const ImageTruth& truth) {
-    std::vector<double> x, y, flux_e, flux_nmgy, mag, disk, angle, disk_size, disk_ratio, bulge_size, bulge_ratio;
+    std::vector<double> x, y, flux_e, flux_nmgy, mag, radius, axis_ratio, angle;
     std::vector<std::int32_t> is_star, labelled;
     for (const Source& s : truth.sources) {
         const bool on_frame = s.x_px >= -0.5 && s.y_px >= -0.5 && s.x_px < static_cast<double>(config.width_px) - 0.5 &&
@@ -40,12 +40,10 @@ void write_truth(const fs::path& path, const FramesConfig& config, const ImageTr
         is_star.push_back(s.is_star ? 1 : 0);
         labelled.push_back(s.flux_e >= config.simulator.prior.label_flux_min_e ? 1 : 0);
         const double nan = std::nan("");
-        disk.push_back(s.is_star ? nan : s.shape.disk_fraction);
-        angle.push_back(s.is_star ? nan : s.shape.angle_rad);
-        disk_size.push_back(s.is_star ? nan : s.shape.disk_major_px);
-        disk_ratio.push_back(s.is_star ? nan : s.shape.disk_axis_ratio);
-        bulge_size.push_back(s.is_star ? nan : s.shape.bulge_major_px);
-        bulge_ratio.push_back(s.is_star ? nan : s.shape.bulge_axis_ratio);
+        const Morphology shape = s.is_star ? Morphology{} : morphology_of(s.light);
+        radius.push_back(s.is_star ? nan : shape.half_light_radius_px);
+        axis_ratio.push_back(s.is_star ? nan : shape.axis_ratio());
+        angle.push_back(s.is_star ? nan : shape.angle_rad());
     }
     auto file = fits::FitsFile::create(path);
     file.write_table("TRUTH", {{"X_PX", "pixel", "column, 0 = centre of the first pixel", x},
@@ -55,12 +53,9 @@ void write_truth(const fs::path& path, const FramesConfig& config, const ImageTr
                                {"MAG", "mag", "AB magnitude", mag},
                                {"IS_STAR", "", "1 star, 0 galaxy", is_star},
                                {"LABELLED", "", "1 above the label limit", labelled},
-                               {"DISK_FRACTION", "", "share of the flux in the disk", disk},
-                               {"ANGLE_RAD", "rad", "major axis, from +x towards +y", angle},
-                               {"DISK_MAJOR_PX", "pixel", "half-light radius along the major axis", disk_size},
-                               {"DISK_AXIS_RATIO", "", "minor to major", disk_ratio},
-                               {"BULGE_MAJOR_PX", "pixel", "half-light radius along the major axis", bulge_size},
-                               {"BULGE_AXIS_RATIO", "", "minor to major", bulge_ratio}});
+                               {"R_HALF_PX", "pixel", "half-light radius, circularised", radius},
+                               {"AXIS_RATIO", "", "minor to major axis", axis_ratio},
+                               {"ANGLE_RAD", "rad", "major axis, from +x towards +y", angle}});
     file.write_key("RATE", truth.conditions.sources_per_tile, "labelled sources per 4x4-pixel tile in the mean");
     file.commit();
 }
@@ -82,11 +77,11 @@ survey::GenericImageConfig reader_config(const FramesConfig& config, const Condi
     return reader;
 }
 
-void write_frame(const FramesConfig& config, const fs::path& folder, std::int64_t index) {
+void write_frame(const FramesConfig& config, const GalaxyDecoder* decoder, const fs::path& folder, std::int64_t index) {
     Image<float> image{config.height_px, config.width_px};
     Image<std::uint8_t> mask{config.height_px, config.width_px};
     const SimulationTarget target{{image.data(), 1, config.height_px, config.width_px}, mask.data()};
-    const auto truth = simulate(config.simulator,
+    const auto truth = simulate(config.simulator, decoder,
                                 {static_cast<std::uint64_t>(config.seed), k_frames_step, static_cast<std::uint32_t>(index)}, target);
     for (std::uint8_t& pixel : mask.pixels()) pixel = pixel ? 0 : 1;  // files mark what not to use
     const survey::PixelPosition centre{0.5 * static_cast<double>(config.width_px - 1), 0.5 * static_cast<double>(config.height_px - 1)};
@@ -124,10 +119,11 @@ void describe(ConfigVisitor& visitor, FramesConfig& config) {
     visitor.field("width_px", config.width_px, "columns of a frame", Range{1, 1e5});
     visitor.field("band", config.band, "name of the band");
     visitor.field("electrons_per_nmgy", config.electrons_per_nmgy, "calibration, electrons per nanomaggy", k_positive);
+    visitor.field("galaxy_model", config.galaxy_model, "model file with the galaxy decoder, for simulator.prior.galaxies = \"learnt\"");
     visitor.section("simulator", config.simulator);
 }
 
-void write_frames(const FramesConfig& config, const fs::path& folder, const comm::Communicator& comm) {
+void write_frames(const FramesConfig& config, const GalaxyDecoder* decoder, const fs::path& folder, const comm::Communicator& comm) {
     comm::agree_on(comm, [&] {
         check_simulator(config.simulator);
         if (comm.rank() != 0) return;
@@ -139,7 +135,7 @@ void write_frames(const FramesConfig& config, const fs::path& folder, const comm
     });
     comm::agree_on(comm, [&] {
         for (std::int64_t i = comm.rank(); i < config.frames; i += comm.size()) {
-            write_frame(config, folder, i);
+            write_frame(config, decoder, folder, i);
             spdlog::info("{} written ({}/{})", file_name("frame", i, "fits"), i + 1, config.frames);
         }
     });

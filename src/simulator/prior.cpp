@@ -1,5 +1,6 @@
 #include "bliss/simulator/prior.hpp"
 
+#include "bliss/core/check.hpp"
 #include "bliss/core/error.hpp"
 
 #include <fmt/format.h>
@@ -19,22 +20,8 @@ double gamma_size_arcsec(RandomStream& random) { return 4.432725 * random.gamma(
 
 double axis_ratio(RandomStream& random) { return std::max(k_axis_ratio_min, random.uniform()); }
 
-GalaxyShape draw_shape(const PriorConfig& config, double flux_e, RandomStream& random) {
-    GalaxyShape shape;
-    shape.disk_fraction = random.uniform();
-    shape.angle_rad = random.uniform(0, 2 * std::numbers::pi);
-    shape.disk_axis_ratio = axis_ratio(random);
-    shape.bulge_axis_ratio = axis_ratio(random);
-    if (config.size_law == SizeLaw::gamma) {
-        shape.disk_major_px = gamma_size_arcsec(random) / config.arcsec_per_px;
-        shape.bulge_major_px = config.bulge_to_disk_size * gamma_size_arcsec(random) / config.arcsec_per_px;
-    } else {
-        const double median = median_size_px(config, flux_e);
-        shape.disk_major_px = median * std::exp(config.size_ln_scatter * random.normal());
-        shape.bulge_major_px = median * std::exp(config.size_ln_scatter * random.normal());
-    }
-    return shape;
-}
+/// Law "gamma" has no size that goes with a flux.
+constexpr double k_gamma_unit_arcsec = 2;
 
 }  // namespace
 
@@ -46,6 +33,8 @@ void describe(ConfigVisitor& visitor, PriorConfig& config) {
                   "faintest source that is reported, electrons; fainter ones are nuisance", k_positive);
     visitor.field("star_alpha", config.star_alpha, "Pareto exponent of star fluxes", k_positive);
     visitor.field("galaxy_alpha", config.galaxy_alpha, "Pareto exponent of galaxy fluxes", k_positive);
+    visitor.choice("galaxies", config.galaxies, "what galaxies look like: exponential disk + de Vaucouleurs bulge, or a galaxy VAE's decoder",
+                   {Choice<GalaxyModel>{"bulge_disk", GalaxyModel::bulge_disk}, Choice<GalaxyModel>{"learnt", GalaxyModel::learnt}});
     visitor.choice("size_law", config.size_law, "half-light radii: log-normal about a power of the flux, or the paper's Gamma",
                    {Choice<SizeLaw>{"flux", SizeLaw::flux}, Choice<SizeLaw>{"gamma", SizeLaw::gamma}});
     visitor.field("size_at_reference_arcsec", config.size_at_reference_arcsec,
@@ -84,26 +73,53 @@ double labelled_share(const PriorConfig& config) {
     return config.star_fraction * share(config.star_alpha) + (1 - config.star_fraction) * share(config.galaxy_alpha);
 }
 
-double median_size_px(const PriorConfig& config, double flux_e) {
+double size_unit_px(const PriorConfig& config, double flux_e) {
+    if (config.size_law == SizeLaw::gamma) return k_gamma_unit_arcsec / config.arcsec_per_px;
     return config.size_at_reference_arcsec / config.arcsec_per_px *
            std::pow(flux_e / config.size_reference_flux_e, config.size_flux_exponent);
 }
 
-Source draw_mark(const PriorConfig& config, RandomStream& random) {
+GalaxyShape draw_shape(const PriorConfig& config, RandomStream& random) {
+    GalaxyShape shape;
+    shape.disk_fraction = random.uniform();
+    shape.angle_rad = random.uniform(0, 2 * std::numbers::pi);
+    shape.disk_axis_ratio = axis_ratio(random);
+    shape.bulge_axis_ratio = axis_ratio(random);
+    if (config.size_law == SizeLaw::gamma) {
+        shape.disk_major_px = gamma_size_arcsec(random) / k_gamma_unit_arcsec;
+        shape.bulge_major_px = config.bulge_to_disk_size * gamma_size_arcsec(random) / k_gamma_unit_arcsec;
+    } else {
+        shape.disk_major_px = std::exp(config.size_ln_scatter * random.normal());
+        shape.bulge_major_px = std::exp(config.size_ln_scatter * random.normal());
+    }
+    return shape;
+}
+
+Source draw_mark(const PriorConfig& config, const GalaxyDecoder* decoder, RandomStream& random) {
     Source source;
     source.is_star = random.uniform() < config.star_fraction;
-    source.flux_e = pareto_quantile(random.uniform(), config.flux_min_e, config.flux_max_e,
-                                    source.is_star ? config.star_alpha : config.galaxy_alpha);
-    if (!source.is_star) source.shape = draw_shape(config, source.flux_e, random);
+    const auto flux = [&](double u, double alpha) { return pareto_quantile(u, config.flux_min_e, config.flux_max_e, alpha); };
+    if (source.is_star) {
+        source.flux_e = flux(random.uniform(), config.star_alpha);
+    } else if (config.galaxies == GalaxyModel::bulge_disk) {
+        source.flux_e = flux(random.uniform(), config.galaxy_alpha);
+        source.light = scaled(light_of(draw_shape(config, random)), size_unit_px(config, source.flux_e));
+    } else {
+        BLISS_EXPECT(decoder != nullptr, "learnt galaxies come with their decoder");
+        source.latents.resize(decoder->latents());
+        for (float& latent : source.latents) latent = static_cast<float>(random.normal());
+        source.flux_e = flux(0.5 * std::erfc(-source.latents[0] / std::numbers::sqrt2), config.galaxy_alpha);
+        source.light = decoder->light(source.latents, size_unit_px(config, source.flux_e));
+    }
     return source;
 }
 
-std::vector<Source> draw_catalog(const PriorConfig& config, double labelled_rate_per_px, const Area& area,
+std::vector<Source> draw_catalog(const PriorConfig& config, const GalaxyDecoder* decoder, double labelled_rate_per_px, const Area& area,
                                  RandomStream& random) {
     const double mean = labelled_rate_per_px * area.width * area.height / labelled_share(config);
     std::vector<Source> sources(static_cast<std::size_t>(random.poisson(mean)));
     for (Source& source : sources) {
-        source = draw_mark(config, random);
+        source = draw_mark(config, decoder, random);
         source.x_px = area.x_low + area.width * random.uniform();
         source.y_px = area.y_low + area.height * random.uniform();
     }

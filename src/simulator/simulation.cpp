@@ -65,21 +65,39 @@ void add_bright_star(const SimulatorConfig& config, const ImageBlock& block, Ran
     sources.insert(std::upper_bound(sources.begin(), sources.end(), star, brighter), star);
 }
 
-ImageTruth draw_truth(const SimulatorConfig& config, const SampleRange& range, std::uint32_t sample, const ImageBlock& block) {
-    RandomStream conditions_random{range.seed, StreamPurpose::conditions, range.step, sample};
-    RandomStream catalog_random{range.seed, StreamPurpose::catalog, range.step, sample};
-    ImageTruth truth{draw_conditions(config.conditions, conditions_random), {}};
+std::vector<Source> draw_sources(const SimulatorConfig& config, const GalaxyDecoder* decoder, const Conditions& conditions,
+                                 const ImageBlock& block, RandomStream random) {
     const auto width = static_cast<double>(block.width), height = static_cast<double>(block.height);
     const Area area{-0.5 - k_bright_margin_px, -0.5 - k_bright_margin_px, width + 2 * k_bright_margin_px, height + 2 * k_bright_margin_px};
-    const double rate_per_px = truth.conditions.sources_per_tile / (k_rate_tile_px * k_rate_tile_px);
-    truth.sources = draw_catalog(config.prior, rate_per_px, area, catalog_random);
-    add_bright_star(config, block, catalog_random, truth.sources);
-    std::erase_if(truth.sources, [&](const Source& source) {
+    const double rate_per_px = conditions.sources_per_tile / (k_rate_tile_px * k_rate_tile_px);
+    std::vector<Source> sources = draw_catalog(config.prior, decoder, rate_per_px, area, random);
+    add_bright_star(config, block, random, sources);
+    std::erase_if(sources, [&](const Source& source) {
         const double off =
             std::max(std::max(-0.5 - source.x_px, source.x_px - (width - 0.5)), std::max(-0.5 - source.y_px, source.y_px - (height - 0.5)));
         return off > k_margin_px && source.flux_e < k_bright_e;
     });
-    return truth;
+    return sources;
+}
+
+/// What each image is made from.
+std::vector<ImageTruth> draw_truths(const SimulatorConfig& config, const GalaxyDecoder* decoder, const SampleRange& range,
+                                    const ImageBlock& block) {
+    std::vector<ImageTruth> truths;
+    truths.reserve(static_cast<std::size_t>(block.images));
+    for (std::int64_t i = 0; i < block.images; ++i) {
+        RandomStream random{range.seed, StreamPurpose::conditions, range.step, range.first_sample + static_cast<std::uint32_t>(i)};
+        truths.push_back({draw_conditions(config.conditions, random), {}});
+    }
+    Kokkos::parallel_for("bliss::draw_sources", Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace>(0, block.images),
+                         [&](const std::int64_t i) {
+                             ImageTruth& truth = truths[static_cast<std::size_t>(i)];
+                             const RandomStream random{range.seed, StreamPurpose::catalog, range.step,
+                                                       range.first_sample + static_cast<std::uint32_t>(i)};
+                             truth.sources = draw_sources(config, decoder, truth.conditions, block, random);
+                         });
+    Kokkos::fence();
+    return truths;
 }
 
 GaussianLists expand(const SimulatorConfig& config, const std::vector<ImageTruth>& truths) {
@@ -150,14 +168,13 @@ void check_simulator(const SimulatorConfig& config) {
     }
 }
 
-std::vector<ImageTruth> simulate(const SimulatorConfig& config, const SampleRange& range, const SimulationTarget& target) {
+std::vector<ImageTruth> simulate(const SimulatorConfig& config, const GalaxyDecoder* decoder, const SampleRange& range,
+                                 const SimulationTarget& target) {
     const ImageBlock& block = target.block;
-    std::vector<ImageTruth> truths;
-    truths.reserve(static_cast<std::size_t>(block.images));
+    const std::int64_t pixels = block.height * block.width;
+    std::vector<ImageTruth> truths = draw_truths(config, decoder, range, block);
     for (std::int64_t i = 0; i < block.images; ++i) {
-        truths.push_back(draw_truth(config, range, range.first_sample + static_cast<std::uint32_t>(i), block));
-        const std::int64_t pixels = block.height * block.width;
-        std::fill_n(block.electrons + i * pixels, pixels, static_cast<float>(truths.back().conditions.background_e));
+        std::fill_n(block.electrons + i * pixels, pixels, static_cast<float>(truths[static_cast<std::size_t>(i)].conditions.background_e));
     }
     render(expand(config, truths), block);
     add_noise(config.noise, block, range.seed, range.step, range.first_sample);

@@ -17,13 +17,14 @@ constexpr double k_location_error_max_px = 2;
 
 }  // namespace
 
-Batch make_batch(const TrainingConfig& config, const simulator::SampleRange& range, std::int64_t images) {
+Batch make_batch(const TrainingConfig& config, const simulator::GalaxyDecoder* decoder, const simulator::SampleRange& range,
+                 std::int64_t images) {
     const std::int64_t side = config.tiles_per_side * tile::k_tile_px + 2 * tile::k_padding_px;
     tile::PixelBlock pixels{torch::empty({images, side, side}), torch::empty({images, 1, 1}),
                             torch::empty({images, side, side}, torch::kUInt8)};
     const simulator::SimulationTarget target{{pixels.electrons.data_ptr<float>(), images, side, side},
                                              pixels.valid.data_ptr<std::uint8_t>()};
-    const std::vector<simulator::ImageTruth> truths = simulator::simulate(config.simulator, range, target);
+    const std::vector<simulator::ImageTruth> truths = simulator::simulate(config.simulator, decoder, range, target);
 
     Batch batch;
     batch.range = range;

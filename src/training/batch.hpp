@@ -18,7 +18,8 @@ struct Batch {
     simulator::SampleRange range;
 };
 
-[[nodiscard]] Batch make_batch(const TrainingConfig& config, const simulator::SampleRange& range, std::int64_t images);
+[[nodiscard]] Batch make_batch(const TrainingConfig& config, const simulator::GalaxyDecoder* decoder,
+                               const simulator::SampleRange& range, std::int64_t images);
 
 /// Windows about the labelled sources, each off its true location by an error of the size the detection encoder gives, as
 /// it will be when the classifier follows the detection encoder (paper section 3.1).

@@ -23,6 +23,7 @@ void describe(ConfigVisitor& visitor, TrainingConfig& config) {
     visitor.field("validation_every", config.validation_every, "steps between validations", Range{1, 1e9});
     visitor.field("checkpoint_every", config.checkpoint_every, "steps between checkpoints", Range{1, 1e9});
     visitor.section("encoder", config.encoder);
+    visitor.section("galaxies", config.galaxies);
     visitor.section("simulator", config.simulator);
 }
 
@@ -31,6 +32,15 @@ void check_training(const TrainingConfig& config, int ranks) {
     if (config.images_per_step % ranks != 0) {
         throw ConfigError(fmt::format("images_per_step ({}) does not divide over {} ranks; use a number of ranks that divides it",
                                       config.images_per_step, ranks));
+    }
+    if (config.simulator.prior.galaxies == simulator::GalaxyModel::learnt && config.galaxies.model.empty() &&
+        config.galaxies.stamps_per_step % ranks != 0) {
+        throw ConfigError(fmt::format("galaxies.stamps_per_step ({}) does not divide over {} ranks; use a number of ranks that divides it",
+                                      config.galaxies.stamps_per_step, ranks));
+    }
+    if (config.galaxies.size_unit_px_low > config.galaxies.size_unit_px_high) {
+        throw ConfigError(fmt::format("galaxies: size_unit_px_low ({}) is above size_unit_px_high ({})", config.galaxies.size_unit_px_low,
+                                      config.galaxies.size_unit_px_high));
     }
     if (config.encoder.bands.size() != 1) {
         throw ConfigError(fmt::format("encoder.bands names {} bands; the simulator draws one", config.encoder.bands.size()));

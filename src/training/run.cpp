@@ -4,6 +4,7 @@
 #include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/training/trainer.hpp"
+#include "galaxy_stage.hpp"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -113,7 +114,12 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
     const fs::path model = options.output / "model.safetensors";
     const double tiles_per_step = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
 
-    Trainer trainer{config, comm};
+    if (!options.dry_run) {
+        comm::agree_on(comm, [&] {
+            if (root) create_folder(options.output);
+        });
+    }
+    Trainer trainer{config, comm, galaxy_stage(config, options, comm)};
     if (options.dry_run) {
         const auto start = Clock::now();
         const StepReport report = trainer.step();
@@ -121,9 +127,6 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
                      seconds_since(start), report.loss, config.steps);
         return;
     }
-    comm::agree_on(comm, [&] {
-        if (root) create_folder(options.output);
-    });
     nlohmann::json validation = nlohmann::json::object();
     std::int64_t resume = 0;
     comm::agree_on(comm, [&] {

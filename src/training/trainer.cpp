@@ -7,6 +7,7 @@
 #include "bliss/encoder/precision.hpp"
 #include "bliss/training/losses.hpp"
 #include "flat_parameters.hpp"
+#include "schedule.hpp"
 
 #include <ATen/autocast_mode.h>
 #include <fmt/format.h>
@@ -15,7 +16,6 @@
 
 #include <charconv>
 #include <cmath>
-#include <numbers>
 
 namespace bliss::training {
 namespace {
@@ -64,14 +64,18 @@ struct LossSums {
 }  // namespace
 
 struct Trainer::Impl {
-    Impl(const TrainingConfig& settings, const comm::Communicator& communicator)
+    Impl(const TrainingConfig& settings, const comm::Communicator& communicator, std::optional<encoder::Galaxies> galaxies)
         : config{settings}, comm{communicator.duplicate()}, model{make_model(settings)}, detection{*model.detection},
           classification{*model.classification} {
         comm_broadcast(detection.values());
         comm_broadcast(classification.values());
         bfloat16 = encoder::choose_precision(config.precision, comm) == encoder::Precision::bfloat16;
         images_of_rank = config.images_per_step / comm.size();
+        model.galaxies = std::move(galaxies);
+        if (model.galaxies) galaxy_decoder = model.galaxies->decoder->exported();
     }
+
+    [[nodiscard]] const simulator::GalaxyDecoder* decoder() const { return galaxy_decoder ? &*galaxy_decoder : nullptr; }
 
     static encoder::Model make_model(const TrainingConfig& settings) {
         torch::manual_seed(static_cast<std::uint64_t>(settings.seed));
@@ -120,6 +124,7 @@ struct Trainer::Impl {
     TrainingConfig config;
     comm::Communicator comm;
     encoder::Model model;
+    std::optional<simulator::GalaxyDecoder> galaxy_decoder;
     FlatParameters detection;
     FlatParameters classification;
     bool bfloat16 = false;
@@ -127,9 +132,9 @@ struct Trainer::Impl {
     std::int64_t steps_done = 0;
 };
 
-Trainer::Trainer(const TrainingConfig& config, const comm::Communicator& comm) {
+Trainer::Trainer(const TrainingConfig& config, const comm::Communicator& comm, std::optional<encoder::Galaxies> galaxies) {
     check_training(config, comm.size());
-    impl_ = std::make_unique<Impl>(config, comm);
+    impl_ = std::make_unique<Impl>(config, comm, std::move(galaxies));
 }
 
 Trainer::~Trainer() = default;
@@ -137,13 +142,7 @@ Trainer::~Trainer() = default;
 std::int64_t Trainer::steps_done() const { return impl_->steps_done; }
 
 double learning_rate_at(const TrainingConfig& config, std::int64_t step) {
-    if (step < config.warmup_steps) {
-        return config.learning_rate * static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps);
-    }
-    const double span = static_cast<double>(std::max<std::int64_t>(1, config.steps - config.warmup_steps));
-    const double share = std::min(1.0, static_cast<double>(step - config.warmup_steps) / span);
-    const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * share));
-    return config.learning_rate * (config.final_learning_rate_share + (1 - config.final_learning_rate_share) * cosine);
+    return cosine_schedule(config.learning_rate, config.warmup_steps, config.steps, config.final_learning_rate_share, step);
 }
 
 StepReport Trainer::step() {
@@ -151,7 +150,7 @@ StepReport Trainer::step() {
     const TrainingConfig& config = self.config;
     const simulator::SampleRange range{static_cast<std::uint64_t>(config.seed), static_cast<std::uint32_t>(self.steps_done),
                                        static_cast<std::uint32_t>(self.comm.rank() * self.images_of_rank)};
-    const Batch batch = make_batch(config, range, self.images_of_rank);
+    const Batch batch = make_batch(config, self.decoder(), range, self.images_of_rank);
     const double tiles = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
     self.detection.zero_gradients();
     self.classification.zero_gradients();
@@ -189,7 +188,7 @@ StepReport Trainer::validate() {
     for (std::int64_t first = begin; first < end; first += self.images_of_rank) {
         const simulator::SampleRange range{static_cast<std::uint64_t>(self.config.seed), k_validation_step,
                                            static_cast<std::uint32_t>(first)};
-        self.run(make_batch(self.config, range, std::min(self.images_of_rank, end - first)), 1, false, sums);
+        self.run(make_batch(self.config, self.decoder(), range, std::min(self.images_of_rank, end - first)), 1, false, sums);
     }
     self.detection.swap_average();
     self.classification.swap_average();

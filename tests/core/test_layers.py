@@ -15,7 +15,7 @@ BELOW = {
     "catalog": {"core", "comm", "fits", "h5", "survey"},
     "simulator": {"core", "comm", "fits", "survey"},
     "tile": {"core", "survey"},
-    "encoder": {"core", "comm", "survey", "tile"},
+    "encoder": {"core", "comm", "simulator", "survey", "tile"},
     "training": {"core", "comm", "encoder", "simulator", "survey", "tile"},
     "inference": {"core", "catalog", "comm", "encoder", "fits", "simulator", "survey", "tile"},
     "evaluation": {"core", "catalog", "fits", "survey"},

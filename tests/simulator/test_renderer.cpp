@@ -69,7 +69,7 @@ TEST_CASE("stars and galaxies agree with GalSim") {
     for (std::size_t i = 0; i < type.size(); ++i) {
         const double centre = static_cast<double>(stamps.width / 2);
         const Source source{centre + dx[i], centre + dy[i], type[i] == 1, flux[i],
-                            {disk[i], beta[i], a_d[i] / k_arcsec_per_px, q_d[i], a_b[i] / k_arcsec_per_px, q_b[i]}};
+                            light_of({disk[i], beta[i], a_d[i] / k_arcsec_per_px, q_d[i], a_b[i] / k_arcsec_per_px, q_b[i]})};
         const Image<float> ours = render_one(source, psfs.at(psf_id[i]), stamps.height, stamps.width, 1e-10 * flux[i]);
         const std::span<const float> golden{stamps.values.data() + i * pixels, pixels};
         const double peak = *std::max_element(golden.begin(), golden.end());
@@ -84,7 +84,7 @@ TEST_CASE("stars and galaxies agree with GalSim") {
 TEST_CASE("a star is the PSF's closed form at its exact position") {
     const survey::Psf psf = sdss_psf();
     const double flux_e = 2e4;
-    const Source star{30.37, 29.81, true, flux_e, {}};
+    const Source star{30.37, 29.81, true, flux_e};
     const Image<float> image = render_one(star, psf, 61, 61, 1e-3);
     for (std::int64_t row = 0; row < 61; ++row) {
         for (std::int64_t col = 0; col < 61; ++col) {
@@ -99,7 +99,7 @@ TEST_CASE("flux is conserved and a galaxy's moments follow its shape") {
     // lengths squared, r_half = 1.67835 scale lengths), plus the PSF's.
     const survey::Psf psf = survey::Psf::from_fwhm(3.0);
     const double angle = 0.7;
-    const Source galaxy{100.2, 99.6, false, 1e5, {1.0, angle, 5.0, 0.5, 1.0, 1.0}};
+    const Source galaxy{100.2, 99.6, false, 1e5, light_of({1.0, angle, 5.0, 0.5, 1.0, 1.0})};
     const Image<float> image = render_one(galaxy, psf, 201, 201, 1e-5);
     double total = 0, xx = 0, xy = 0, yy = 0;
     for (std::int64_t row = 0; row < 201; ++row) {
@@ -123,7 +123,7 @@ TEST_CASE("flux is conserved and a galaxy's moments follow its shape") {
 }
 
 TEST_CASE("scattered light is a halo and two crossed spikes of the shares given") {
-    const Source star{150.3, 149.8, true, 1e7, {}};
+    const Source star{150.3, 149.8, true, 1e7};
     const ScatteredLight light{.halo_share = 0.01, .halo_sigma_px = 20, .spike_share = 1e-3, .spike_sigma_px = 30, .angle_rad = 0.6};
     Image<float> image{301, 301};
     GaussianLists lists;
@@ -144,7 +144,7 @@ TEST_CASE("scattered light is a halo and two crossed spikes of the shares given"
 }
 
 TEST_CASE("a ray lies on one side of its star, along its line") {
-    const Source star{100, 100, true, 1e7, {}};
+    const Source star{100, 100, true, 1e7};
     ScatteredLight light;
     light.rays[2] = {.share = 1e-3, .angle_rad = 2.2, .distance_px = 15, .sigma_px = 6};
     Image<float> image{201, 201};
@@ -170,7 +170,7 @@ TEST_CASE("a ray lies on one side of its star, along its line") {
 
 TEST_CASE("light that is left out stays below the tolerance") {
     const survey::Psf psf = sdss_psf();
-    const Source galaxy{64.3, 63.9, false, 5e4, {0.4, 2.0, 6.0, 0.3, 3.0, 0.8}};
+    const Source galaxy{64.3, 63.9, false, 5e4, light_of({0.4, 2.0, 6.0, 0.3, 3.0, 0.8})};
     const Image<float> fine = render_one(galaxy, psf, 128, 128, 1e-6);
     const Image<float> coarse = render_one(galaxy, psf, 128, 128, 0.05);
     double worst = 0;
@@ -181,12 +181,12 @@ TEST_CASE("light that is left out stays below the tolerance") {
 
 TEST_CASE("a source partly or wholly off the image is rendered without harm") {
     const survey::Psf psf = sdss_psf();
-    const Image<float> inside = render_one({40.25, 40.5, true, 1e4, {}}, psf, 80, 80, 1e-4);
-    const Image<float> moved = render_one({0.25, 0.5, true, 1e4, {}}, psf, 80, 80, 1e-4);
+    const Image<float> inside = render_one({40.25, 40.5, true, 1e4}, psf, 80, 80, 1e-4);
+    const Image<float> moved = render_one({0.25, 0.5, true, 1e4}, psf, 80, 80, 1e-4);
     for (std::int64_t row = 0; row < 40; ++row) {
         for (std::int64_t col = 0; col < 40; ++col) REQUIRE(moved(row, col) == inside(row + 40, col + 40));
     }
-    CHECK(sum(render_one({-500, 2000, true, 1e4, {}}, psf, 80, 80, 1e-4).pixels()) == 0);
+    CHECK(sum(render_one({-500, 2000, true, 1e4}, psf, 80, 80, 1e-4).pixels()) == 0);
 }
 
 TEST_CASE("noise has the mean and variance of equation 6 and depends on its sample alone") {

@@ -19,7 +19,7 @@ struct Simulated {
 
 Simulated simulate_one(const SimulatorConfig& config, std::uint32_t sample) {
     Simulated image;
-    image.truth = simulate(config, {3, 0, sample}, {{image.electrons.data(), 1, k_side, k_side}, image.valid.data()}).front();
+    image.truth = simulate(config, nullptr, {3, 0, sample}, {{image.electrons.data(), 1, k_side, k_side}, image.valid.data()}).front();
     return image;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -15,6 +16,23 @@ template <class T>
     const double upper = *middle;
     if (values.size() % 2 == 1) return upper;
     return (upper + *std::max_element(values.begin(), middle)) / 2;
+}
+
+/// Kolmogorov-Smirnov distance of two samples: the largest difference of their distribution functions, 0 ... 1; NaN without values.
+[[nodiscard]] inline double ks_distance(std::vector<double> a, std::vector<double> b) {
+    if (a.empty() || b.empty()) return std::numeric_limits<double>::quiet_NaN();
+    std::ranges::sort(a);
+    std::ranges::sort(b);
+    double largest = 0;
+    std::size_t i = 0, j = 0;
+    while (i < a.size() && j < b.size()) {
+        const double at = std::min(a[i], b[j]);
+        while (i < a.size() && a[i] == at) ++i;
+        while (j < b.size() && b[j] == at) ++j;
+        const double difference = static_cast<double>(i) / static_cast<double>(a.size()) - static_cast<double>(j) / static_cast<double>(b.size());
+        largest = std::max(largest, std::abs(difference));
+    }
+    return largest;
 }
 
 }  // namespace bliss

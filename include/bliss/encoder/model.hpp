@@ -2,11 +2,14 @@
 
 #include "bliss/encoder/classification.hpp"
 #include "bliss/encoder/detection.hpp"
+#include "bliss/encoder/galaxy_vae.hpp"
 #include "bliss/encoder/settings.hpp"
 #include "bliss/encoder/tensor_file.hpp"
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <string>
 
 namespace bliss::encoder {
@@ -30,6 +33,12 @@ struct ModelCard {
     std::string metrics;              ///< JSON of the last validation, may be empty
 };
 
+/// What galaxies look like: the decoder of a galaxy VAE.
+struct Galaxies {
+    GalaxyVaeConfig config;
+    GalaxyDecoderNet decoder{nullptr};
+};
+
 /// The networks with what they need to be used.
 struct Model {
     explicit Model(const EncoderConfig& config);
@@ -37,10 +46,11 @@ struct Model {
     EncoderConfig config;
     DetectionEncoder detection;
     ClassificationEncoder classification;
+    std::optional<Galaxies> galaxies;   ///< of a model trained on learnt galaxies
     ModelCard card;
 };
 
-/// Weights of both networks under the names "detection.*" and "classification.*"; they share memory with the model.
+/// Weights of all networks under the names "detection.*", "classification.*" and "galaxies.*"; they share memory with the model.
 [[nodiscard]] std::map<std::string, at::Tensor> named_weights(const Model& model);
 
 /// Writes a model file. @throws IoError.
@@ -48,6 +58,12 @@ void save_model(const std::filesystem::path& path, const Model& model);
 
 /// @throws DataError naming the file: absent, not a model, of another version, or with weights that do not fit.
 [[nodiscard]] Model load_model(const std::filesystem::path& path);
+
+/// Writes the decoder of a galaxy VAE. @param about what it was trained for and came to, texts by name @throws IoError.
+void save_galaxies(const std::filesystem::path& path, const Galaxies& galaxies, const std::map<std::string, std::string>& about);
+
+/// The galaxy decoder of such a file or of a model file. @throws DataError naming the file, also where it has none.
+[[nodiscard]] Galaxies load_galaxies(const std::filesystem::path& path);
 
 /// Copies tensors of the same names and shapes into the model's weights. @throws DataError naming `source`.
 void assign_weights(const Model& model, const std::map<std::string, at::Tensor>& weights, const std::string& source);

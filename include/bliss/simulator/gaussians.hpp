@@ -22,11 +22,8 @@ struct Gaussian {
     std::int32_t half_height;  ///< rows it reaches above and below `row`
 };
 
-/// Appends what a source adds to the image as Gaussians: the PSF's for a star; for a galaxy the Gaussians of its two
-/// profiles, each convolved with each of the PSF's (covariances add). What adds less than `tolerance_e` electrons to a
-/// pixel is left out.
-/// @source multi-Gaussian expansion of exponential and de Vaucouleurs profiles (Hogg and Lang 2013); coefficients by
-/// tools/fit_profiles.py.
+/// Appends what a source adds to the image as Gaussians: the PSF's for a star; for a galaxy those of its light, each convolved with
+/// each of the PSF's (covariances add). What adds less than `tolerance_e` electrons to a pixel is left out.
 void append_gaussians(const Source& source, const survey::Psf& psf, double tolerance_e, std::vector<Gaussian>& out);
 
 /// Appends the scattered light of a star, which comes on top of its flux.

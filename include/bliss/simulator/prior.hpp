@@ -2,21 +2,13 @@
 
 #include "bliss/core/config.hpp"
 #include "bliss/core/random.hpp"
+#include "bliss/simulator/galaxy_decoder.hpp"
+#include "bliss/simulator/galaxy_light.hpp"
 
 #include <cstdint>
 #include <vector>
 
 namespace bliss::simulator {
-
-/// Bulge + disk galaxy, both with one position angle. @source paper section 3.2 (the family its VAE is trained on).
-struct GalaxyShape {
-    double disk_fraction = 0;     ///< share of the flux in the exponential disk; the rest is a de Vaucouleurs bulge
-    double angle_rad = 0;         ///< major axis, counter-clockwise from +x (columns) towards +y (rows)
-    double disk_major_px = 0;     ///< half-light radius along the major axis
-    double disk_axis_ratio = 1;   ///< minor / major, 0 < q <= 1
-    double bulge_major_px = 0;
-    double bulge_axis_ratio = 1;
-};
 
 /// One light source z_s = (location, type, flux, shape).
 struct Source {
@@ -24,7 +16,13 @@ struct Source {
     double y_px = 0;              ///< row
     bool is_star = true;
     double flux_e = 0;            ///< total flux, photo-electrons
-    GalaxyShape shape;            ///< of galaxies
+    GalaxyLight light = {};       ///< of galaxies
+    std::vector<float> latents = {};  ///< v (D) of learnt galaxies
+};
+
+enum class GalaxyModel {
+    bulge_disk,  ///< exponential disk + de Vaucouleurs bulge
+    learnt,      ///< the decoder of a galaxy VAE (paper section 3.2)
 };
 
 enum class SizeLaw {
@@ -43,6 +41,7 @@ struct PriorConfig {
     double label_flux_min_e = 500;
     double star_alpha = 0.43;             ///< Pareto exponent of stars
     double galaxy_alpha = 0.75;           ///< Pareto exponent of galaxies
+    GalaxyModel galaxies = GalaxyModel::bulge_disk;
     SizeLaw size_law = SizeLaw::flux;
     double size_at_reference_arcsec = 0.65;
     double size_reference_flux_e = 1560;
@@ -74,15 +73,20 @@ struct Area {
     double height = 0;
 };
 
-/// Median half-light radius along the major axis of a galaxy of this flux, pixels, by law "flux".
-[[nodiscard]] double median_size_px(const PriorConfig& config, double flux_e);
+/// The length a galaxy's shape is measured in, pixels: by law "flux" the median half-light radius along the major axis at this flux, by
+/// law "gamma" 2 arcsec.
+[[nodiscard]] double size_unit_px(const PriorConfig& config, double flux_e);
 
-/// Draws flux, type and shape of one source; the location is left at 0.
-[[nodiscard]] Source draw_mark(const PriorConfig& config, RandomStream& random);
+/// Draws a bulge + disk galaxy's shape, its radii in units of size_unit_px.
+[[nodiscard]] GalaxyShape draw_shape(const PriorConfig& config, RandomStream& random);
+
+/// Draws flux, type and light of one source; the location is left at 0.
+/// @param decoder of learnt galaxies; not looked at for others
+[[nodiscard]] Source draw_mark(const PriorConfig& config, const GalaxyDecoder* decoder, RandomStream& random);
 
 /// Draws a catalogue: count ~ Poisson(rate * area / labelled share), uniform locations, marks. Brightest first.
 /// @param labelled_rate_per_px mean number of sources above the label limit per pixel (mu of equation 1)
-[[nodiscard]] std::vector<Source> draw_catalog(const PriorConfig& config, double labelled_rate_per_px, const Area& area,
-                                               RandomStream& random);
+[[nodiscard]] std::vector<Source> draw_catalog(const PriorConfig& config, const GalaxyDecoder* decoder, double labelled_rate_per_px,
+                                               const Area& area, RandomStream& random);
 
 }  // namespace bliss::simulator

@@ -42,8 +42,9 @@ struct SimulationTarget {
 };
 
 /// Draws conditions and catalogues from the prior, renders them, adds noise and bad pixels. Pixels that are not valid hold
-/// the background. @return the truth of each image
-std::vector<ImageTruth> simulate(const SimulatorConfig& config, const SampleRange& range, const SimulationTarget& target);
+/// the background. @param decoder of learnt galaxies, else null @return the truth of each image
+std::vector<ImageTruth> simulate(const SimulatorConfig& config, const GalaxyDecoder* decoder, const SampleRange& range,
+                                 const SimulationTarget& target);
 
 /// The tile side the source rate is quoted for, pixels.
 inline constexpr std::int64_t k_rate_tile_px = 4;

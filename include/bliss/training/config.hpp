@@ -3,6 +3,7 @@
 #include "bliss/encoder/precision.hpp"
 #include "bliss/encoder/settings.hpp"
 #include "bliss/simulator/simulation.hpp"
+#include "bliss/training/galaxies.hpp"
 
 #include <cstdint>
 #include <string>
@@ -25,6 +26,7 @@ struct TrainingConfig {
     std::int64_t validation_every = 1000;
     std::int64_t checkpoint_every = 1000;
     encoder::EncoderConfig encoder;
+    GalaxyTrainingConfig galaxies;          ///< for simulator.prior.galaxies = "learnt"
     simulator::SimulatorConfig simulator;
 };
 

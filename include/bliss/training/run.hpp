@@ -8,7 +8,8 @@
 namespace bliss::training {
 
 struct RunOptions {
-    std::filesystem::path output;  ///< folder of model.safetensors, metrics.jsonl, config.toml and checkpoint.safetensors
+    std::filesystem::path output;  ///< folder of model, galaxies, metrics.jsonl, config.toml and checkpoint
+    std::filesystem::path config_folder;  ///< what relative paths of the configuration start from
     bool fresh = false;            ///< start over even where a checkpoint is there
     bool dry_run = false;          ///< one step, then stop: prints speed and memory, writes nothing
 };

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 
 namespace bliss::training {
 
@@ -30,8 +31,8 @@ struct StepReport {
 /// different processors or numbers of threads, which `synchronize` takes away.
 class Trainer {
 public:
-    /// @throws ConfigError. @collective
-    Trainer(const TrainingConfig& config, const comm::Communicator& comm);
+    /// @param galaxies the decoder of learnt galaxies, the same on all ranks; goes into the model @throws ConfigError. @collective
+    Trainer(const TrainingConfig& config, const comm::Communicator& comm, std::optional<encoder::Galaxies> galaxies = {});
     ~Trainer();
 
     /// One optimiser step. @collective

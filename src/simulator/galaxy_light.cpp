@@ -1,0 +1,99 @@
+#include "bliss/simulator/galaxy_light.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numbers>
+#include <span>
+
+namespace bliss::simulator {
+namespace {
+
+/// One Gaussian of a galaxy profile: its share of the flux, and its width in half-light radii.
+struct ProfileComponent {
+    double weight;
+    double sigma;
+};
+
+#include "profile_tables.inc"
+
+void append_profile(double share, double angle_rad, double major_px, double axis_ratio, std::span<const ProfileComponent> profile,
+                    GalaxyLight& light) {
+    if (share <= 0) return;
+    const double cos = std::cos(angle_rad), sin = std::sin(angle_rad);
+    for (const auto& [weight, sigma] : profile) {
+        const double major = sigma * sigma * major_px * major_px;
+        const double minor = major * axis_ratio * axis_ratio;
+        light.push_back({share * weight, 0, 0, major * cos * cos + minor * sin * sin, (major - minor) * sin * cos,
+                         major * sin * sin + minor * cos * cos});
+    }
+}
+
+/// Radius of a share of the light of circular Gaussians. @param variances of each component, px^2
+double radius_of_share(const GalaxyLight& light, const std::vector<double>& variances, double share) {
+    const auto outside = [&](double ln_square) {
+        double sum = 0;
+        const double half_square = 0.5 * std::exp(ln_square);
+        for (std::size_t j = 0; j < light.size(); ++j) sum += light[j].weight * std::exp(-half_square / variances[j]);
+        return sum;
+    };
+    const auto [least, most] = std::ranges::minmax(variances);
+    double low = std::log(0.01 * least), high = std::log(50 * most);
+    constexpr int k_halvings = 30;
+    for (int i = 0; i < k_halvings; ++i) {
+        const double middle = 0.5 * (low + high);
+        (outside(middle) > 1 - share ? low : high) = middle;
+    }
+    return std::exp(0.25 * (low + high));
+}
+
+}  // namespace
+
+GalaxyLight light_of(const GalaxyShape& shape) {
+    GalaxyLight light;
+    light.reserve(k_exponential.size() + k_de_vaucouleurs.size());
+    append_profile(shape.disk_fraction, shape.angle_rad, shape.disk_major_px, shape.disk_axis_ratio, k_exponential, light);
+    append_profile(1 - shape.disk_fraction, shape.angle_rad, shape.bulge_major_px, shape.bulge_axis_ratio, k_de_vaucouleurs, light);
+    double total = 0;
+    for (const auto& component : light) total += component.weight;
+    for (auto& component : light) component.weight /= total;
+    return light;
+}
+
+GalaxyLight scaled(GalaxyLight light, double factor) {
+    for (auto& component : light) {
+        component.x_px *= factor;
+        component.y_px *= factor;
+        for (double* const moment : {&component.xx, &component.xy, &component.yy}) *moment *= factor * factor;
+    }
+    return light;
+}
+
+double Morphology::axis_ratio() const {
+    const double e = std::min(1.0, std::hypot(e1, e2));
+    return (1 - e) / (1 + e);
+}
+
+double Morphology::angle_rad() const {
+    const double angle = 0.5 * std::atan2(e2, e1);
+    return angle < 0 ? angle + std::numbers::pi : angle;
+}
+
+Morphology morphology_of(const GalaxyLight& light) {
+    Morphology out;
+    std::vector<double> variances;
+    variances.reserve(light.size());
+    for (const auto& c : light) {
+        const double area = std::sqrt(std::max(0.0, c.xx * c.yy - c.xy * c.xy));
+        variances.push_back(area);
+        // With axes a and b: (a - b) / (a + b) = (a^2 - b^2) / (a^2 + b^2 + 2 a b), and a^2 - b^2 turned by twice the angle is this.
+        const double sum = c.xx + c.yy + 2 * area;
+        out.e1 += c.weight * (c.xx - c.yy) / sum;
+        out.e2 += c.weight * 2 * c.xy / sum;
+    }
+    out.half_light_radius_px = radius_of_share(light, variances, 0.5);
+    out.concentration = 5 * std::log10(radius_of_share(light, variances, 0.8) / radius_of_share(light, variances, 0.2));
+    return out;
+}
+
+}  // namespace bliss::simulator

@@ -1,0 +1,94 @@
+#include "bliss/simulator/galaxy_light.hpp"
+
+#include "bliss/core/error.hpp"
+#include "bliss/simulator/galaxy_decoder.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_floating_point.hpp>
+
+#include <cmath>
+#include <numbers>
+
+namespace {
+
+using namespace bliss;
+using namespace bliss::simulator;
+using Catch::Matchers::WithinAbs;
+using Catch::Matchers::WithinRel;
+
+/// A decoder of 2 shape latents and one Gaussian without hidden layers: numbers = weight * latents + bias.
+GalaxyDecoder linear_decoder() {
+    DenseLayer layer{std::vector<float>(k_mixture_numbers * 2, 0.0f), std::vector<float>(k_mixture_numbers, 0.0f)};
+    layer.weight[2 * k_ln_scale_x] = 0.1f;       // the first latent stretches x
+    layer.weight[2 * k_shear + 1] = 0.5f;        // the second one shears
+    layer.bias[k_centre_x] = 0.7f;
+    return {{}, {layer}};
+}
+
+}  // namespace
+
+TEST_CASE("one elliptical profile has the morphology it was made with") {
+    for (const double disk : {1.0, 0.0}) {
+        const GalaxyShape shape{disk, 0.6, 4.0, 0.4, 4.0, 0.4};
+        const GalaxyLight light = light_of(shape);
+        double total = 0;
+        for (const auto& c : light) total += c.weight;
+        CHECK_THAT(total, WithinRel(1.0, 1e-12));
+        const Morphology m = morphology_of(light);
+        // A tenth of a per cent: what the mixtures of Gaussians leave of the profiles' growth curves.
+        CHECK_THAT(m.half_light_radius_px, WithinRel(4 * std::sqrt(0.4), disk > 0 ? 2e-3 : 1e-2));
+        CHECK_THAT(m.axis_ratio(), WithinRel(0.4, 1e-9));
+        CHECK_THAT(m.angle_rad(), WithinRel(0.6, 1e-9));
+    }
+    // Exponential disk: 1 - (1 + x) exp(-x) is 0.2 at 0.82439 and 0.8 at 2.99431 scale lengths.
+    CHECK_THAT(morphology_of(light_of({1.0, 0, 3, 1, 3, 1})).concentration, WithinAbs(5 * std::log10(2.99431 / 0.82439), 0.02));
+    // De Vaucouleurs: growth curves are incomplete gamma functions of 8 b = 7.66925; radii of 20 % and 80 %.
+    CHECK_THAT(morphology_of(light_of({0.0, 0, 3, 1, 3, 1})).concentration, WithinAbs(5.26, 0.1));
+}
+
+TEST_CASE("bulge and disk of other flattening mix their ellipticities by flux") {
+    const Morphology m = morphology_of(light_of({0.25, 1.2, 3, 0.5, 3, 1.0}));
+    CHECK_THAT(std::hypot(m.e1, m.e2), WithinRel(0.25 * (1 - 0.5) / (1 + 0.5), 1e-9));
+    CHECK_THAT(m.angle_rad(), WithinRel(1.2, 1e-9));
+    const GalaxyLight light = light_of({0.25, 1.2, 3, 0.5, 3, 1.0});
+    CHECK_THAT(morphology_of(scaled(light, 2.5)).half_light_radius_px, WithinRel(2.5 * m.half_light_radius_px, 1e-6));
+}
+
+TEST_CASE("the decoder's numbers are a mixture's parameters") {
+    const GalaxyDecoder decoder = linear_decoder();
+    REQUIRE(decoder.latents() == 3);
+    REQUIRE(decoder.gaussians() == 1);
+    const float v[] = {9.0f, 2.0f, -1.0f};
+    const GalaxyLight light = decoder.light(v, 2.0);
+    const double first = std::exp(k_ln_scale_centre + k_ln_scale_reach * std::tanh(0.2)), second = std::exp(k_ln_scale_centre);
+    CHECK_THAT(light[0].weight, WithinRel(1.0, 1e-12));
+    CHECK_THAT(light[0].x_px, WithinAbs(0, 1e-12));  // the centroid, whatever the centre
+    CHECK_THAT(light[0].xx, WithinRel(4 * first * first, 1e-6));
+    CHECK_THAT(light[0].xy, WithinRel(4 * first * first * -0.5, 1e-6));
+    CHECK_THAT(light[0].yy, WithinRel(4 * (0.25 * first * first + second * second), 1e-6));
+}
+
+TEST_CASE("a coupling scales and shifts the latents it moves by what it makes of the others") {
+    CouplingLayer coupling;
+    coupling.moved = {1, 0};
+    coupling.hidden = {{9.0f, 2.0f}, {0.5f}};  // the moved latent's weight 9 must not be felt
+    coupling.out = {{0.3f, 7.0f, -0.2f, 7.0f}, {0.1f, 7.0f, 0.4f, 7.0f}};
+    DenseLayer layer{std::vector<float>(k_mixture_numbers * 2, 0.0f), std::vector<float>(k_mixture_numbers, 0.0f)};
+    layer.weight[2 * k_shear] = 1.0f;  // shows the first code
+    const GalaxyDecoder decoder{{coupling}, {layer}};
+    const float v[] = {0.0f, 1.5f, -0.4f};
+    const GalaxyLight light = decoder.light(v, 1.0);
+    const double in = 2 * -0.4 + 0.5, hidden = in / (1 + std::exp(-in));
+    const double code = 1.5 * std::exp(k_coupling_reach * std::tanh(0.3 * hidden + 0.1)) + (-0.2 * hidden + 0.4);
+    CHECK_THAT(light[0].xy / light[0].xx, WithinRel(code, 1e-5));
+}
+
+TEST_CASE("layers that do not fit each other are refused") {
+    const DenseLayer good{std::vector<float>(12, 0.0f), std::vector<float>(6, 0.0f)};
+    const DenseLayer other{std::vector<float>(12, 0.0f), std::vector<float>(4, 0.0f)};
+    CHECK_NOTHROW(GalaxyDecoder({}, {good}));
+    CHECK_THROWS_AS(GalaxyDecoder({}, {}), DataError);
+    CHECK_THROWS_AS(GalaxyDecoder({}, {other}), DataError);        // 4 numbers are no Gaussian
+    CHECK_THROWS_AS(GalaxyDecoder({}, {good, good}), DataError);   // 6 numbers into 2 latents
+    CHECK_THROWS_AS(GalaxyDecoder({{{1, 0, 1}, good, good}}, {good}), DataError);
+}
