@@ -9,7 +9,7 @@ Command add_catalog(CLI::App& app) {
     struct Options {
         std::string config;
         std::string output;
-        std::string threshold, floor;
+        std::string threshold, floor, samples;
         std::vector<std::string> fields;
     };
     auto options = std::make_shared<Options>();
@@ -19,12 +19,14 @@ Command add_catalog(CLI::App& app) {
     parser->add_option("--threshold", options->threshold,
                        "p_source from which a source is in the mode catalogue (default: the configuration's)");
     parser->add_option("--floor", options->floor, "p_source down to which candidates are written (default: the configuration's)");
+    parser->add_option("--samples", options->samples, "joint draws from each field's posterior, to /samples (default: the configuration's)");
     parser->add_option("--field", options->fields, "only these fields (RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...)");
     parser->footer("Ranks share the fields: srun bliss-mpi catalog CONFIG, or mpirun -n 4 bliss-mpi catalog CONFIG.");
     return {parser, [options](const Common& common, const comm::Communicator& comm) {
                 Common with_options = common;
                 if (!options->threshold.empty()) with_options.assignments.push_back("threshold=" + options->threshold);
                 if (!options->floor.empty()) with_options.assignments.push_back("floor=" + options->floor);
+                if (!options->samples.empty()) with_options.assignments.push_back("samples=" + options->samples);
                 auto config = read_config<inference::CatalogConfig>(options->config, with_options, comm);
                 if (!options->fields.empty()) config.survey.fields = options->fields;
                 const auto compute = start_compute(common, comm);

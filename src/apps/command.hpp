@@ -67,6 +67,9 @@ std::shared_ptr<void> start_compute(const Common& common, const comm::Communicat
 /// The p_source from which a source was in the mode catalogue when the catalogue was made. @throws ConfigError.
 [[nodiscard]] double threshold_of(const catalog::Catalog& catalog);
 
+/// Whether a file is HDF5, a catalogue; else it may be a model. @throws DataError when it cannot be read.
+[[nodiscard]] bool is_hdf5(const std::string& path);
+
 /// Versions of this program and of the libraries it runs with, one a line.
 std::string library_versions();
 

@@ -2,9 +2,11 @@
 #include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/core/ids.hpp"
+#include "bliss/encoder/model.hpp"
 #include "bliss/evaluation/metrics.hpp"
 #include "bliss/evaluation/report.hpp"
 #include "bliss/evaluation/truth.hpp"
+#include "bliss/training/judge.hpp"
 #include "command.hpp"
 
 #include <fmt/format.h>
@@ -16,17 +18,46 @@ namespace bliss::apps {
 namespace {
 
 struct Options {
-    std::string catalog;
+    std::string file;
     std::vector<std::string> truth;
     std::string json;
     std::string field;
     std::optional<double> threshold;
     evaluation::EvaluationOptions evaluation;
     evaluation::TruthColumns columns;
+    double tiles = 2e6;
+    std::int64_t seed = 20261125;
 };
 
+/// Prints scores, or writes them where asked for.
+void report(const std::string& text, const std::string& json, const std::string& path) {
+    if (path == "-") {
+        fmt::print("{}\n", json);
+        return;
+    }
+    if (!path.empty()) write_file(path, json + '\n');
+    fmt::print("{}", text);
+}
+
+/// Judges a model on simulated tiles. @collective
+int run_model(const Options& options, const Common& common, const comm::Communicator& comm) {
+    std::optional<encoder::Model> model;
+    comm::agree_on(comm, [&] {
+        model.emplace(encoder::load_model(options.file));
+        if (!options.truth.empty()) {
+            throw ConfigError(fmt::format("{} is a model: it is judged on images it simulates; --truth is for catalogues", options.file));
+        }
+    });
+    const auto compute = start_compute(common, comm);
+    const training::Judgement judgement =
+        training::judge(*model, static_cast<std::int64_t>(options.tiles), static_cast<std::uint64_t>(options.seed), comm);
+    if (comm.rank() == 0) report(training::to_text(judgement), training::to_json(judgement), options.json);
+    return k_exit_done;
+}
+
 /// Pairs the catalogue's finished fields, in order, with one truth file each.
-int run(const Options& options) {
+int run_catalog(const Options& options) {
+    if (options.truth.empty()) throw ConfigError(fmt::format("{}: name its truth, one file for each field, with --truth", options.file));
     const auto& e = options.evaluation;
     const double bins = (e.last_mag - e.first_mag) / e.mag_step;
     constexpr double k_most_bins = 1000;
@@ -35,7 +66,7 @@ int run(const Options& options) {
                                       "last",
                                       e.first_mag, e.last_mag, e.mag_step, k_most_bins));
     }
-    const catalog::Catalog catalog = catalog::read_catalog(options.catalog);
+    const catalog::Catalog catalog = catalog::read_catalog(options.file);
     std::vector<const catalog::FieldRow*> fields;
     for (const catalog::FieldRow& row : catalog.fields) {
         const bool wanted = options.field.empty() || FieldId{row.run, row.camcol, row.field} == parse_field_id(options.field);
@@ -45,7 +76,7 @@ int run(const Options& options) {
         throw ConfigError(
             fmt::format("{} has {} finished field(s), but {} truth file(s) were given; give one each in the order of /fields, "
                         "or choose one with --field",
-                        options.catalog, fields.size(), options.truth.size()));
+                        options.file, fields.size(), options.truth.size()));
     }
     std::vector<std::vector<evaluation::TruthSource>> truths;
     for (std::size_t i = 0; i < fields.size(); ++i) truths.push_back(evaluation::read_truth(options.truth[i], *fields[i], options.columns));
@@ -56,12 +87,7 @@ int run(const Options& options) {
     evaluation::EvaluationOptions choice = options.evaluation;
     choice.min_p_source = options.threshold ? *options.threshold : threshold_of(catalog);
     const evaluation::Evaluation result = evaluation::evaluate(pairs, choice);
-    if (options.json == "-") {
-        fmt::print("{}\n", evaluation::to_json(result));
-        return k_exit_done;
-    }
-    if (!options.json.empty()) write_file(options.json, evaluation::to_json(result) + '\n');
-    fmt::print("{}", evaluation::to_text(result));
+    report(evaluation::to_text(result), evaluation::to_json(result), options.json);
     return k_exit_done;
 }
 
@@ -69,9 +95,11 @@ int run(const Options& options) {
 
 Command add_evaluate(CLI::App& app) {
     auto options = std::make_shared<Options>();
-    CLI::App* parser = app.add_subcommand("evaluate", "scores of a catalogue against truth: detection, types, fluxes, calibration");
-    parser->add_option("catalog", options->catalog, "catalog.h5")->required();
-    parser->add_option("--truth", options->truth, "truth of each finished field: of simulate, photoObj, or any FITS table")->required();
+    CLI::App* parser = app.add_subcommand("evaluate", "scores of a catalogue against truth; or how well calibrated a model's posteriors are");
+    parser->add_option("file", options->file, "catalog.h5, or a model")->required();
+    parser->add_option("--truth", options->truth, "catalogue: truth of each finished field: of simulate, photoObj, or any FITS table");
+    parser->add_option("--tiles", options->tiles, "model: simulated tiles it is judged on")->check(CLI::Range(1.0, 1e12))->capture_default_str();
+    parser->add_option("--seed", options->seed, "model: of the simulated tiles")->check(CLI::NonNegativeNumber)->capture_default_str();
     parser->add_option("--json", options->json, "also write the scores to this file as JSON ('-': print JSON instead of text)");
     parser->add_option("--field", options->field, "only this field (RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...)");
     auto& e = options->evaluation;
@@ -96,7 +124,12 @@ Command add_evaluate(CLI::App& app) {
     parser->add_option("--flux-column", c.flux, "any table: column of flux, nmgy");
     parser->add_option("--type-column", c.type, "any table: column of the type, a number");
     parser->add_option("--star-value", c.star_value, "any table: value of the type that means star")->capture_default_str();
-    return {parser, [options](const Common&, const comm::Communicator& comm) { return comm.rank() == 0 ? run(*options) : k_exit_done; }};
+    return {parser, [options](const Common& common, const comm::Communicator& comm) {
+                bool catalogue = false;
+                comm::agree_on(comm, [&] { catalogue = is_hdf5(options->file); });
+                if (!catalogue) return run_model(*options, common, comm);
+                return comm.rank() == 0 ? run_catalog(*options) : int{k_exit_done};
+            }};
 }
 
 }  // namespace bliss::apps

@@ -6,25 +6,16 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-
 namespace bliss::apps {
 namespace {
-
-bool starts_with(const std::string& path, std::string_view magic) {
-    std::ifstream file{path, std::ios::binary};
-    if (!file) throw DataError(fmt::format("{}: no such file, or not readable", path));
-    std::string begin(magic.size(), '\0');
-    file.read(begin.data(), static_cast<std::streamsize>(begin.size()));
-    return file && begin == magic;
-}
 
 void print_catalog(const std::string& path) {
     const catalog::Catalog catalog = catalog::read_catalog(path);
     std::int64_t in_mode = 0;
     for (const auto& row : catalog.sources) in_mode += (row.flags & catalog::k_flag_mode) != 0 ? 1 : 0;
     fmt::print("{}: catalogue, schema {}, made by bliss-mpi {}\n", path, catalog::k_schema_version, catalog.program_version);
-    fmt::print("  {} field(s), {} candidates, {} sources in the mode catalogue\n", catalog.fields.size(), catalog.sources.size(), in_mode);
+    fmt::print("  {} field(s), {} candidates, {} sources in the mode catalogue, {} rows of joint draws\n", catalog.fields.size(),
+               catalog.sources.size(), in_mode, catalog.samples.size());
     fmt::print("  model SHA256 {}\n  configuration SHA256 {}\n", catalog.model_sha256, catalog.configuration_sha256);
     fmt::print("\n{:>16} {:>4} {:>11} {:>10} {:>9} {:>7} {:>9} {:>6}  {}\n", "field", "band", "pixels", "candidates", "expected", "FWHM",
                "backgr.", "valid", "status");
@@ -50,8 +41,11 @@ void print_tensors(const std::string& path) {
     std::int64_t weights = 0;
     for (const auto& [name, tensor] : file.tensors) weights += tensor.numel();
     fmt::print("{}: model, version {}, made by bliss-mpi {}\n", path, encoder::k_model_version, card.program_version);
-    fmt::print("  bands {}, at most {} source(s) a tile, {} weights\n", fmt::join(model.config.bands, " "), model.config.max_sources,
-               weights);
+    fmt::print("  bands {}, tiles of {} px, at most {} source(s) a tile, {} weights\n", fmt::join(model.config.bands, " "),
+               model.config.tile_px, model.config.max_sources, weights);
+    if (model.galaxies) {
+        fmt::print("  learnt galaxies: {} latents, {} Gaussians\n", model.galaxies->config.latents, model.galaxies->config.gaussians);
+    }
     fmt::print("  trained {} steps on {} simulated tiles, seed {}\n", card.steps, card.tiles, card.seed);
     fmt::print("  prior: {:.4g} sources a tile (from {:.4g} to {:.4g}) above {:.4g} electrons; {:.3g} of all simulated sources are stars\n",
                card.sources_per_tile, card.sources_per_tile_low, card.sources_per_tile_high, card.label_flux_min_e, card.star_fraction);
@@ -68,7 +62,7 @@ Command add_info(CLI::App& app) {
     parser->add_option("file", *path, "model.safetensors, catalog.h5 or checkpoint.safetensors")->required();
     return {parser, [path](const Common&, const comm::Communicator& comm) {
                 if (comm.rank() != 0) return k_exit_done;
-                if (starts_with(*path, "\x89HDF\r\n\x1a\n")) print_catalog(*path);
+                if (is_hdf5(*path)) print_catalog(*path);
                 else print_tensors(*path);
                 return k_exit_done;
             }};

@@ -26,7 +26,10 @@ Command add_simulate(CLI::App& app) {
                 }
                 std::optional<simulator::GalaxyDecoder> decoder;
                 comm::agree_on(comm, [&] {
-                    if (config.simulator.prior.galaxies != simulator::GalaxyModel::learnt) return;
+                    if (config.simulator.prior.galaxies != simulator::GalaxyModel::learnt) {
+                        if (config.galaxy_model.empty()) return;
+                        throw ConfigError("galaxy_model is given, but simulator.prior.galaxies is \"bulge_disk\": set it to \"learnt\"");
+                    }
                     if (config.galaxy_model.empty()) {
                         throw ConfigError("simulator.prior.galaxies is \"learnt\": name the file of their decoder with galaxy_model");
                     }

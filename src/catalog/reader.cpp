@@ -22,17 +22,24 @@ Catalog read_catalog(const std::filesystem::path& path) {
     catalog.program_version = reader.read_text_attribute("/", "program_version");
     catalog.fields = reader.read_rows<FieldRow>("fields", field_members());
     catalog.sources = reader.read_rows<SourceRow>("catalog", source_members());
+    if (reader.has("samples")) catalog.samples = reader.read_rows<SampleRow>("samples", sample_members());
 
-    std::int64_t next = 0;
-    for (const FieldRow& field : catalog.fields) {
-        if (field.first_source != next || field.source_count < 0)
-            throw DataError(path.string() + ": field " + to_string(FieldId{field.run, field.camcol, field.field}) +
-                            " does not say where its sources are; the file is damaged");
-        next += field.source_count;
-    }
-    if (next != std::ssize(catalog.sources))
-        throw DataError(path.string() + ": /fields counts " + std::to_string(next) + " sources, /catalog holds " +
-                        std::to_string(catalog.sources.size()) + "; the file is damaged");
+    const auto check = [&](const char* dataset, std::size_t rows, std::int64_t FieldRow::*first, std::int64_t FieldRow::*count) {
+        std::int64_t next = 0;
+        for (const FieldRow& field : catalog.fields) {
+            // Packed members have no address of their own to bind to.
+            const std::int64_t begin = field.*first, of_field = field.*count;
+            if (begin != next || of_field < 0)
+                throw DataError(path.string() + ": field " + to_string(FieldId{field.run, field.camcol, field.field}) +
+                                " does not say where its rows of /" + dataset + " are; the file is damaged");
+            next += of_field;
+        }
+        if (next != static_cast<std::int64_t>(rows))
+            throw DataError(path.string() + ": /fields counts " + std::to_string(next) + " rows, /" + dataset + " holds " +
+                            std::to_string(rows) + "; the file is damaged");
+    };
+    check("catalog", catalog.sources.size(), &FieldRow::first_source, &FieldRow::source_count);
+    check("samples", catalog.samples.size(), &FieldRow::first_sample, &FieldRow::sample_count);
     return catalog;
 }
 

@@ -16,7 +16,7 @@ constexpr Member k_source_members[] = {
     BLISS_MEMBER(SourceRow, run, Type::i32, 1, "", "SDSS imaging run, 0 for a generic image"),
     BLISS_MEMBER(SourceRow, camcol, Type::i32, 1, "", "SDSS camera column, 0 for a generic image"),
     BLISS_MEMBER(SourceRow, field, Type::i32, 1, "", "SDSS field number, or place in the list of images"),
-    BLISS_MEMBER(SourceRow, tile_row, Type::i32, 1, "", "row of the 4x4-pixel tile it most probably lies in"),
+    BLISS_MEMBER(SourceRow, tile_row, Type::i32, 1, "", "row of the model's tile it most probably lies in"),
     BLISS_MEMBER(SourceRow, tile_col, Type::i32, 1, "", "column of that tile"),
     BLISS_MEMBER(SourceRow, slot, Type::i32, 1, "", "which slot of the tile's posterior, 0 is filled first"),
     BLISS_MEMBER(SourceRow, x_px, Type::f64, 1, "px", "column, 0 = centre of the first pixel; posterior median"),
@@ -39,9 +39,38 @@ constexpr Member k_source_members[] = {
     BLISS_MEMBER(SourceRow, ln_flux_e_high, Type::f64, 1, "", "95 % quantile of ln_flux_e"),
     BLISS_MEMBER(SourceRow, mag, Type::f64, 1, "mag", "AB (Pogson) magnitude of flux_nmgy"),
     BLISS_MEMBER(SourceRow, mag_err, Type::f64, 1, "mag", "half the central 68.3 % interval of mag"),
+    BLISS_MEMBER(SourceRow, half_light_radius_px, Type::f64, 1, "px",
+                 "half-light radius above the atmosphere, circularised, if it is a galaxy; posterior median, NaN without shapes"),
+    BLISS_MEMBER(SourceRow, half_light_radius_err_px, Type::f64, 1, "px", "half the central 68.3 % interval of half_light_radius_px"),
+    BLISS_MEMBER(SourceRow, half_light_radius_low_px, Type::f64, 1, "px", "5 % quantile of half_light_radius_px"),
+    BLISS_MEMBER(SourceRow, half_light_radius_high_px, Type::f64, 1, "px", "95 % quantile of half_light_radius_px"),
+    BLISS_MEMBER(SourceRow, axis_ratio, Type::f64, 1, "", "minor to major axis, if it is a galaxy; posterior median, NaN without shapes"),
+    BLISS_MEMBER(SourceRow, axis_ratio_err, Type::f64, 1, "", "half the central 68.3 % interval of axis_ratio"),
+    BLISS_MEMBER(SourceRow, axis_ratio_low, Type::f64, 1, "", "5 % quantile of axis_ratio"),
+    BLISS_MEMBER(SourceRow, axis_ratio_high, Type::f64, 1, "", "95 % quantile of axis_ratio"),
+    BLISS_MEMBER(SourceRow, angle_deg, Type::f64, 1, "deg",
+                 "major axis, from +x towards +y, 0 to 180, if it is a galaxy; posterior median, NaN without shapes"),
+    BLISS_MEMBER(SourceRow, angle_err_deg, Type::f64, 1, "deg", "half the central 68.3 % interval of angle_deg"),
     BLISS_MEMBER(SourceRow, flags, Type::u32, 1, "",
                  "bits: 1 pixels not valid within 3 px, 2 within 24 px of the frame's edge, 4 joined over tiles, 8 not "
                  "alone in its tile, 16 in the mode catalogue (p_source at least the threshold)"),
+};
+
+constexpr Member k_sample_members[] = {
+    BLISS_MEMBER(SampleRow, field_index, Type::i64, 1, "", "row of /fields"),
+    BLISS_MEMBER(SampleRow, sample, Type::i32, 1, "", "which joint draw, from 0"),
+    BLISS_MEMBER(SampleRow, is_star, Type::i32, 1, "", "1 star, 0 galaxy"),
+    BLISS_MEMBER(SampleRow, x_px, Type::f64, 1, "px", "column, 0 = centre of the first pixel"),
+    BLISS_MEMBER(SampleRow, y_px, Type::f64, 1, "px", "row, 0 = centre of the first pixel"),
+    BLISS_MEMBER(SampleRow, ra_deg, Type::f64, 1, "deg", "right ascension (ICRS), NaN without a WCS"),
+    BLISS_MEMBER(SampleRow, dec_deg, Type::f64, 1, "deg", "declination (ICRS), NaN without a WCS"),
+    BLISS_MEMBER(SampleRow, flux_nmgy, Type::f64, 1, "nmgy", "total flux"),
+    BLISS_MEMBER(SampleRow, ln_flux_e, Type::f64, 1, "", "ln(flux / photo-electron)"),
+    BLISS_MEMBER(SampleRow, half_light_radius_px, Type::f64, 1, "px",
+                 "half-light radius of a galaxy above the atmosphere, circularised; NaN for stars and without shapes"),
+    BLISS_MEMBER(SampleRow, axis_ratio, Type::f64, 1, "", "minor to major axis of a galaxy; NaN for stars and without shapes"),
+    BLISS_MEMBER(SampleRow, angle_deg, Type::f64, 1, "deg",
+                 "major axis of a galaxy, from +x towards +y, 0 to 180; NaN for stars and without shapes"),
 };
 
 constexpr Member k_field_members[] = {
@@ -54,6 +83,8 @@ constexpr Member k_field_members[] = {
     BLISS_MEMBER(FieldRow, width_px, Type::i64, 1, "px", "columns of the image"),
     BLISS_MEMBER(FieldRow, first_source, Type::i64, 1, "", "first row in /catalog"),
     BLISS_MEMBER(FieldRow, source_count, Type::i64, 1, "", "rows in /catalog"),
+    BLISS_MEMBER(FieldRow, first_sample, Type::i64, 1, "", "first row in /samples"),
+    BLISS_MEMBER(FieldRow, sample_count, Type::i64, 1, "", "rows in /samples, over all joint draws"),
     BLISS_MEMBER(FieldRow, expected_sources, Type::f64, 1, "", "expected number of sources on the image under the posterior"),
     BLISS_MEMBER(FieldRow, ra_deg, Type::f64, 1, "deg", "right ascension (ICRS) of the image's centre, NaN without a WCS"),
     BLISS_MEMBER(FieldRow, dec_deg, Type::f64, 1, "deg", "declination (ICRS) of the image's centre, NaN without a WCS"),
@@ -64,6 +95,13 @@ constexpr Member k_field_members[] = {
                  "median background per pixel, detector variance included: the noise variance of empty sky"),
     BLISS_MEMBER(FieldRow, electrons_per_nmgy, Type::f64, 1, "electron / nmgy", "median calibration"),
     BLISS_MEMBER(FieldRow, valid_share, Type::f64, 1, "", "share of valid pixels"),
+    BLISS_MEMBER(FieldRow, sources_per_tile, Type::f64, 1, "",
+                 "prior source rate per 4x4-pixel tile the field was catalogued under, sources above the model's limit"),
+    BLISS_MEMBER(FieldRow, star_fraction, Type::f64, 1, "", "prior share of stars among them"),
+    BLISS_MEMBER(FieldRow, star_alpha, Type::f64, 1, "", "prior Pareto exponent of their fluxes"),
+    BLISS_MEMBER(FieldRow, galaxy_alpha, Type::f64, 1, "", "prior Pareto exponent of galaxies' fluxes"),
+    BLISS_MEMBER(FieldRow, prior_flags, Type::u32, 1, "",
+                 "bits: 1 source rate outside the model's training range, 2 types or fluxes weigh over ten times more or less than in training"),
     BLISS_MEMBER(FieldRow, has_mask, Type::i32, 1, "", "1 where a mask of bad pixels was read"),
     BLISS_MEMBER(FieldRow, reason, Type::text, sizeof(FieldRow::reason), "", "why the field failed; empty when done"),
 };
@@ -80,11 +118,13 @@ constexpr bool covers(std::span<const Member> members, std::size_t row_bytes) {
     return end == row_bytes;
 }
 static_assert(covers(k_source_members, sizeof(SourceRow)), "the list of members must follow SourceRow");
+static_assert(covers(k_sample_members, sizeof(SampleRow)), "the list of members must follow SampleRow");
 static_assert(covers(k_field_members, sizeof(FieldRow)), "the list of members must follow FieldRow");
 
 }  // namespace
 
 std::span<const Member> source_members() { return k_source_members; }
+std::span<const Member> sample_members() { return k_sample_members; }
 std::span<const Member> field_members() { return k_field_members; }
 
 std::span<const SourceRow> sources_of(const Catalog& catalog, const FieldRow& field) {

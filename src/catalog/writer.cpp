@@ -6,70 +6,42 @@
 #include "bliss/h5/file.hpp"
 
 #include <algorithm>
+#include <functional>
 
 namespace bliss::catalog {
 
 namespace {
 
-struct IndexAndCount {
+struct FieldCounts {
     std::int64_t index;
-    std::int64_t count;
+    std::int64_t sources;
+    std::int64_t samples;
 };
 
-/// Where each field's sources start in /catalog, by field index; one more element: the number of all sources.
-/// @throws DataError on all ranks when their indices are not 0 ... n - 1 once each. @collective
-std::vector<std::int64_t> first_sources(const comm::Communicator& comm, std::span<const LocalField> fields) {
-    std::vector<IndexAndCount> mine;
-    for (const LocalField& field : fields) mine.push_back({field.index, field.source_count});
-    std::vector<IndexAndCount> all = comm.gather_v(mine);
-    std::ranges::sort(all, {}, &IndexAndCount::index);
-    std::vector<std::int64_t> first{0};
+/// Where each field's rows start in /catalog and /samples, by field index; one more element: the number of all rows.
+struct Firsts {
+    std::vector<std::int64_t> source{0};
+    std::vector<std::int64_t> sample{0};
+};
+
+/// @throws DataError on all ranks when the fields' indices are not 0 ... n - 1 once each. @collective
+Firsts first_rows(const comm::Communicator& comm, std::span<const LocalField> fields) {
+    std::vector<FieldCounts> mine;
+    for (const LocalField& field : fields) mine.push_back({field.index, field.source_count, field.sample_count});
+    std::vector<FieldCounts> all = comm.gather_v(mine);
+    std::ranges::sort(all, {}, &FieldCounts::index);
+    Firsts first;
     comm::agree_on(comm, [&] {
-        for (const auto& [index, count] : all) {
-            const std::int64_t expected = std::ssize(first) - 1;
+        for (const auto& [index, sources, samples] : all) {
+            const std::int64_t expected = std::ssize(first.source) - 1;
             if (index != expected)
                 throw DataError("catalogue: field index " + std::to_string(index < expected ? index : expected) +
                                 (index < expected ? " is held twice" : " is held by no rank"));
-            first.push_back(first.back() + count);
+            first.source.push_back(first.source.back() + sources);
+            first.sample.push_back(first.sample.back() + samples);
         }
     });
     return first;
-}
-
-/// Local fields [begin, end) whose sources are written in one collective call.
-struct Round {
-    std::size_t begin = 0;
-    std::size_t end = 0;
-};
-
-std::vector<Round> cut_rounds(std::span<const LocalField> fields, std::int64_t round_bytes) {
-    std::vector<Round> rounds;
-    std::int64_t rows = 0;
-    for (std::size_t i = 0; i < fields.size(); ++i) {
-        if (rounds.empty() || (rows + fields[i].source_count) * std::int64_t{sizeof(SourceRow)} > round_bytes) {
-            rounds.push_back({i, i});
-            rows = 0;
-        }
-        rounds.back().end = i + 1;
-        rows += fields[i].source_count;
-    }
-    return rounds;
-}
-
-std::vector<SourceRow> load_round(std::span<const LocalField> fields, std::span<const std::size_t> positions, Round round,
-                                  const SourceLoader& load_sources) {
-    std::vector<SourceRow> rows;
-    for (std::size_t i = round.begin; i < round.end; ++i) {
-        std::vector<SourceRow> sources = load_sources(positions[i]);
-        if (std::ssize(sources) != fields[i].source_count)
-            throw DataError("catalogue: field " +
-                            to_string(FieldId{fields[i].row.run, fields[i].row.camcol, fields[i].row.field}) + " gave " +
-                            std::to_string(sources.size()) + " sources where " + std::to_string(fields[i].source_count) +
-                            " were announced");
-        for (SourceRow& source : sources) source.field_index = fields[i].index;
-        rows.insert(rows.end(), sources.begin(), sources.end());
-    }
-    return rows;
 }
 
 /// Appends a range, joined to the last one where they touch.
@@ -81,18 +53,63 @@ void append(std::vector<h5::RowRange>& ranges, h5::RowRange range) {
         ranges.push_back(range);
 }
 
-void write_sources(h5::File& file, const comm::Communicator& comm, std::span<const LocalField> fields,
-                   std::span<const std::size_t> positions, const SourceLoader& load_sources, std::int64_t round_bytes) {
-    const std::vector<Round> rounds = cut_rounds(fields, round_bytes);
+/// One dataset that holds rows of fields, field by field.
+template <class Row>
+struct Table {
+    const char* name;
+    std::span<const Member> members;
+    std::vector<h5::RowRange> of_field;                         ///< of each local field, in file order
+    std::function<std::vector<Row>(std::size_t field)> load;    ///< rows of a local field, by place in file order
+};
+
+/// Local fields [begin, end) whose rows are written in one collective call.
+struct Round {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+};
+
+std::vector<Round> cut_rounds(std::span<const h5::RowRange> of_field, std::size_t row_bytes, std::int64_t round_bytes) {
+    std::vector<Round> rounds;
+    std::int64_t rows = 0;
+    for (std::size_t i = 0; i < of_field.size(); ++i) {
+        if (rounds.empty() || (rows + of_field[i].count) * static_cast<std::int64_t>(row_bytes) > round_bytes) {
+            rounds.push_back({i, i});
+            rows = 0;
+        }
+        rounds.back().end = i + 1;
+        rows += of_field[i].count;
+    }
+    return rounds;
+}
+
+template <class Row>
+std::vector<Row> load_round(std::span<const LocalField> fields, const Table<Row>& table, Round round) {
+    std::vector<Row> rows;
+    for (std::size_t i = round.begin; i < round.end; ++i) {
+        std::vector<Row> of_field = table.load(i);
+        if (std::ssize(of_field) != table.of_field[i].count)
+            throw DataError("catalogue: field " +
+                            to_string(FieldId{fields[i].row.run, fields[i].row.camcol, fields[i].row.field}) + " gave " +
+                            std::to_string(of_field.size()) + " rows of /" + table.name + " where " +
+                            std::to_string(table.of_field[i].count) + " were announced");
+        for (Row& row : of_field) row.field_index = fields[i].index;
+        rows.insert(rows.end(), of_field.begin(), of_field.end());
+    }
+    return rows;
+}
+
+template <class Row>
+void write_table(h5::File& file, const comm::Communicator& comm, std::span<const LocalField> fields, const Table<Row>& table,
+                 std::int64_t round_bytes) {
+    const std::vector<Round> rounds = cut_rounds(table.of_field, sizeof(Row), round_bytes);
     const std::int64_t most = comm.all_reduce_max(std::ssize(rounds));
     for (std::int64_t r = 0; r < most; ++r) {
         const Round round = r < std::ssize(rounds) ? rounds[static_cast<std::size_t>(r)] : Round{};
-        std::vector<SourceRow> rows;
-        comm::agree_on(comm, [&] { rows = load_round(fields, positions, round, load_sources); });
+        std::vector<Row> rows;
+        comm::agree_on(comm, [&] { rows = load_round(fields, table, round); });
         std::vector<h5::RowRange> ranges;
-        for (std::size_t i = round.begin; i < round.end; ++i)
-            append(ranges, {fields[i].row.first_source, fields[i].row.source_count});
-        file.write_rows("catalog", source_members(), ranges, std::as_bytes(std::span{rows}));
+        for (std::size_t i = round.begin; i < round.end; ++i) append(ranges, table.of_field[i]);
+        file.write_rows(table.name, table.members, ranges, std::as_bytes(std::span{rows}));
     }
 }
 
@@ -109,19 +126,26 @@ void write_fields(h5::File& file, std::span<const LocalField> fields) {
 }  // namespace
 
 void write_catalog(const std::filesystem::path& path, const comm::Communicator& comm, std::vector<LocalField> given,
-                   const SourceLoader& load_sources, const Provenance& provenance, std::int64_t round_bytes) {
-    const std::vector<std::int64_t> first = first_sources(comm, given);
-    const std::int64_t field_count = std::ssize(first) - 1;
+                   const RowLoaders& load, const Provenance& provenance, std::int64_t round_bytes) {
+    const Firsts first = first_rows(comm, given);
+    const std::int64_t field_count = std::ssize(first.source) - 1;
 
     // In file order; `positions` remembers where each stood, for the loader.
     std::vector<std::size_t> positions(given.size());
     for (std::size_t i = 0; i < positions.size(); ++i) positions[i] = i;
     std::ranges::sort(positions, {}, [&](std::size_t i) { return given[i].index; });
     std::vector<LocalField> fields;
+    Table<SourceRow> sources{"catalog", source_members(), {}, [&](std::size_t i) { return load.sources(positions[i]); }};
+    Table<SampleRow> samples{"samples", sample_members(), {}, [&](std::size_t i) { return load.samples(positions[i]); }};
     for (const std::size_t i : positions) {
         fields.push_back(given[i]);
-        fields.back().row.first_source = first[static_cast<std::size_t>(given[i].index)];
-        fields.back().row.source_count = given[i].source_count;
+        FieldRow& row = fields.back().row;
+        row.first_source = first.source[static_cast<std::size_t>(given[i].index)];
+        row.source_count = given[i].source_count;
+        row.first_sample = first.sample[static_cast<std::size_t>(given[i].index)];
+        row.sample_count = given[i].sample_count;
+        sources.of_field.push_back({row.first_source, row.source_count});
+        samples.of_field.push_back({row.first_sample, row.sample_count});
     }
 
     auto file = h5::File::create(path, comm);
@@ -131,25 +155,33 @@ void write_catalog(const std::filesystem::path& path, const comm::Communicator& 
     file.write_attribute("/", "configuration_sha256", provenance.configuration_sha256);
     file.write_attribute("/", "model_sha256", provenance.model_sha256);
     file.create_rows("fields", field_members(), field_count);
-    file.create_rows("catalog", source_members(), first.back());
+    file.create_rows("catalog", source_members(), first.source.back());
+    const bool sampled = first.sample.back() > 0;
+    if (sampled) file.create_rows("samples", sample_members(), first.sample.back());
     write_fields(file, fields);
-    write_sources(file, comm, fields, positions, load_sources, round_bytes);
+    write_table(file, comm, fields, sources, round_bytes);
+    if (sampled) write_table(file, comm, fields, samples, round_bytes);
     file.commit();
 }
 
 void write_catalog(const std::filesystem::path& path, const Catalog& catalog) {
     std::vector<LocalField> fields;
+    const auto inside = [](std::int64_t first, std::int64_t count, std::size_t rows) {
+        return first >= 0 && count >= 0 && first + count <= static_cast<std::int64_t>(rows);
+    };
     for (const FieldRow& row : catalog.fields) {
-        if (row.first_source < 0 || row.source_count < 0 ||
-            row.first_source + row.source_count > std::ssize(catalog.sources))
+        if (!inside(row.first_source, row.source_count, catalog.sources.size()) ||
+            !inside(row.first_sample, row.sample_count, catalog.samples.size()))
             throw DataError("catalogue: field " + to_string(FieldId{row.run, row.camcol, row.field}) +
                             " names sources that are not there");
-        fields.push_back({std::ssize(fields), row.source_count, row});
+        fields.push_back({std::ssize(fields), row.source_count, row.sample_count, row});
     }
-    const auto load = [&](std::size_t i) {
-        const auto begin = catalog.sources.begin() + catalog.fields[i].first_source;
-        return std::vector<SourceRow>(begin, begin + catalog.fields[i].source_count);
+    const auto part = [](const auto& rows, std::int64_t first, std::int64_t count) {
+        return std::vector(rows.begin() + first, rows.begin() + first + count);
     };
+    const RowLoaders load{
+        [&](std::size_t i) { return part(catalog.sources, catalog.fields[i].first_source, catalog.fields[i].source_count); },
+        [&](std::size_t i) { return part(catalog.samples, catalog.fields[i].first_sample, catalog.fields[i].sample_count); }};
     write_catalog(path, comm::Communicator::self(), std::move(fields), load, catalog);
 }
 

@@ -1,9 +1,11 @@
 #include "bliss/encoder/detection.hpp"
 
+#include "bliss/encoder/neighbours.hpp"
 #include "bliss/tile/features.hpp"
 #include "bliss/tile/grid.hpp"
 #include "layers.hpp"
 
+#include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -11,15 +13,15 @@
 namespace bliss::encoder {
 namespace {
 
-constexpr std::int64_t k_film_hidden = 32;
+constexpr std::int64_t k_context_hidden = 64;
 
 /// The layers of the tower, in order.
 enum Layer : std::size_t { to_half, half, to_quarter, block1_a, block1_b, block2_a, block2_b, close_up };
 /// The numbers of one part of a slot's posterior, in order; a weight only where there are several parts.
 enum Number : std::int64_t { u_mean, v_mean, u_sd, v_sd, ln_flux_mean, ln_flux_sd, weight };
 std::int64_t numbers_of_part(std::int64_t components) { return components > 1 ? weight + 1 : weight; }
-/// Side of what the close-up reads: the tile and 2 pixels around it.
-constexpr std::int64_t k_close_up_px = tile::k_tile_px + 4;
+/// Side of what the close-up reads about a tile, pixels.
+constexpr std::int64_t k_close_up_px = 8;
 /// Pixels at each side of the window that only the matched filters read.
 constexpr std::int64_t k_filter_margin_px = tile::k_filter_px / 2;
 
@@ -34,79 +36,92 @@ at::Tensor bounded_scale(const at::Tensor& raw, double low, double high) {
     return torch::exp(std::log(low) + span * torch::sigmoid(raw));
 }
 
+/// (B, channels, H, W) as rows (B, H, W, channels), for a layer whose weights are float.
+at::Tensor rows_of(const at::Tensor& x) {
+    return (at::autocast::is_autocast_enabled(at::kCPU) ? x : x.to(torch::kFloat)).permute({0, 2, 3, 1});
+}
+
 }  // namespace
 
 ImageConditions ImageConditions::repeated(std::int64_t n) const {
-    return {numbers.expand({n, -1}), rate.expand({n, -1}), ln_noise.expand({n, -1, -1, -1})};
-}
-
-FilmImpl::FilmImpl(std::int64_t conditions, std::int64_t channels) : channels_{channels} {
-    hidden_ = register_module("hidden", torch::nn::Linear(conditions, k_film_hidden));
-    out_ = register_module("out", torch::nn::Linear(k_film_hidden, 2 * channels));
-    torch::nn::init::zeros_(out_->weight);
-    torch::nn::init::zeros_(out_->bias);
-}
-
-at::Tensor FilmImpl::forward(const at::Tensor& x, const at::Tensor& conditions) {
-    const at::Tensor out = out_->forward(torch::silu(hidden_->forward(conditions))).to(x.scalar_type());  // (B, 2 channels)
-    const auto parts = out.view({out.size(0), 2, channels_, 1, 1}).unbind(1);
-    return torch::addcmul(parts[1], x, 1 + parts[0]);
+    return {numbers.expand({n, -1}), rate.expand({n, -1}), ln_noise.expand({n, -1})};
 }
 
 DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config)
-    : max_sources_{config.max_sources}, components_{config.components} {
+    : max_sources_{config.max_sources}, components_{config.components}, tile_px_{config.tile_px} {
     const auto in = static_cast<std::int64_t>(config.bands.size()) * tile::feature_count(config.compression_scales.size());
-    const std::int64_t w = config.width;
+    const std::int64_t w = config.width, hidden = config.head_width, split = tile::k_tile_px / tile_px_;
     const torch::nn::Conv2d layers[] = {
         conv(in, 2 * w, 4, 2),                                              // 42 pixels -> 20: half resolution
         conv(2 * w, 2 * w, 3),                                              // 18
         conv(2 * w, 4 * w, 2, 2),                                           // 9: quarter resolution
         conv(4 * w, 4 * w, 3), conv(4 * w, 4 * w, 3),                       // two residual blocks: 5,
-        conv(4 * w, 4 * w, 3), conv(4 * w, 4 * w, 3),                       // 1: one tile
-        conv(in, 4 * w, k_close_up_px, tile::k_tile_px),                    // past the tower: the tile's own pixels
+        conv(4 * w, 4 * w, 3), conv(4 * w, 4 * w, 3),                       // 1: 4 x 4 pixels
+        conv(in, 4 * w, k_close_up_px, tile_px_),                           // past the tower: the tile's own pixels
     };
     for (const auto& layer : layers) convs_.push_back(register_module("conv" + std::to_string(convs_.size()), layer));
     torch::nn::init::zeros_(convs_[block1_b]->weight);
     torch::nn::init::zeros_(convs_[block2_b]->weight);
     film_half_ = register_module("film_half", Film(k_condition_count, 2 * w));
     film_quarter_ = register_module("film_quarter", Film(k_condition_count, 4 * w));
-    film_head_ = register_module("film_head", Film(1, config.head_width));
-    head_hidden_ = register_module("head_hidden", conv(8 * w, config.head_width, 1));
-    const std::int64_t m = max_sources_, c = components_;
-    head_out_ = register_module("head_out", conv(config.head_width, m + 1 + numbers_of_part(c) * m * c, 1));
+    film_head_ = register_module("film_head", Film(1, hidden));
+    from_tower_ = register_module("from_tower", linear(4 * w, hidden * split * split));
+    from_close_up_ = register_module("from_close_up", linear(4 * w, hidden));
+    if (config.reach > 0) {
+        context_hidden_ = register_module("context_hidden", linear(context_length(config.reach, max_sources_), k_context_hidden));
+        context_out_ = register_module("context_out", linear(k_context_hidden, hidden));
+        torch::nn::init::zeros_(context_out_->weight);
+    }
+    head_hidden_ = register_module("head_hidden", linear(hidden, hidden));
+    const std::int64_t m = max_sources_, c = components_, slots = slot_count(m);
+    head_out_ = register_module("head_out", linear(hidden, m + 1 + numbers_of_part(c) * slots * c));
     // Every tile begins with the same, moderate answer; the parts with different widths, or they would stay alike.
     torch::nn::init::zeros_(head_out_->weight);
     const torch::NoGradGuard no_grad;
     const at::Tensor spread = torch::arange(c, torch::kFloat) - 0.5 * static_cast<double>(c - 1);  // (C)
-    const at::Tensor bias = head_out_->bias.slice(0, m + 1).view({numbers_of_part(c), m, c});
-    for (const std::int64_t width : {u_sd, v_sd, ln_flux_sd}) bias[width].copy_(spread.expand({m, c}));
+    const at::Tensor bias = head_out_->bias.slice(0, m + 1).view({numbers_of_part(c), slots, c});
+    for (const std::int64_t width : {u_sd, v_sd, ln_flux_sd}) bias[width].copy_(spread.expand({slots, c}));
 }
 
 at::Tensor DetectionEncoderImpl::conv_relu(std::size_t layer, const at::Tensor& x) {
     return rectify(convs_[layer]->forward(x));
 }
 
-at::Tensor DetectionEncoderImpl::forward(const at::Tensor& x, const ImageConditions& conditions) {
+at::Tensor DetectionEncoderImpl::trunk(const at::Tensor& x, const ImageConditions& conditions) {
     const at::Tensor pixels = x.to(convs_.front()->weight.scalar_type());
-    const at::Tensor near = conv_relu(close_up, crop(pixels, tile::k_padding_px - (k_close_up_px - tile::k_tile_px) / 2));
+    const at::Tensor near = conv_relu(close_up, crop(pixels, tile::k_padding_px - (k_close_up_px - tile_px_) / 2));
     at::Tensor h = crop(pixels, k_filter_margin_px);
     h = rectify(film_half_->forward(convs_[to_half]->forward(h), conditions.numbers));
     h = conv_relu(half, h);
     h = rectify(film_quarter_->forward(convs_[to_quarter]->forward(h), conditions.numbers));
     h = rectify(crop(h, 2) + convs_[block1_b]->forward(conv_relu(block1_a, h)));
     h = rectify(crop(h, 2) + convs_[block2_b]->forward(conv_relu(block2_a, h)));
+    at::Tensor tower = from_tower_->forward(rows_of(h));  // (B, T_h, T_w, hidden split^2)
+    if (const std::int64_t split = tile::k_tile_px / tile_px_; split > 1) {
+        tower = tower.unflatten(3, {split, split, -1}).permute({0, 1, 3, 2, 4, 5}).flatten(3, 4).flatten(1, 2);
+    }
+    return (tower + from_close_up_->forward(rows_of(near))).to(torch::kFloat);
+}
+
+at::Tensor DetectionEncoderImpl::head(const at::Tensor& tiles, const at::Tensor& context, const ImageConditions& conditions) {
+    at::Tensor h = tiles;
+    if (context_hidden_) {
+        const at::Tensor told = context.defined() ? context : torch::zeros({1, 1, context_hidden_->options.in_features()});
+        h = h + context_out_->forward(rectify(context_hidden_->forward(told)));
+    }
+    h = rectify(film_head_->forward(h, conditions.rate));
+    h = rectify(head_hidden_->forward(h)).to(torch::kFloat);
     const c10::impl::ExcludeDispatchKeyGuard single_precision{c10::autocast_dispatch_keyset};
-    h = rectify(film_head_->forward(head_hidden_->forward(torch::cat({h, near}, 1).to(torch::kFloat)), conditions.rate));
-    return head_out_->forward(h).to(torch::kFloat);
+    return head_out_->forward(h);
 }
 
 TilePosterior DetectionEncoderImpl::posterior(const at::Tensor& raw, const ImageConditions& conditions) const {
     const std::int64_t m = max_sources_, c = components_;
-    const at::Tensor slots = raw.slice(1, m + 1).unflatten(1, {numbers_of_part(c), m, c});  // (B, F, M, C, T_h, T_w)
-    const auto part = [&](std::int64_t k) { return slots.select(1, k); };
-    const at::Tensor ln_noise = conditions.ln_noise.unsqueeze(1);
+    const at::Tensor parts = raw.slice(2, m + 1).unflatten(2, {numbers_of_part(c), slot_count(m), c});  // (B, n, F, S, C)
+    const auto part = [&](std::int64_t k) { return parts.select(2, k).flatten(0, 1); };
+    const at::Tensor ln_noise = conditions.ln_noise.expand({raw.size(0), raw.size(1)}).reshape({-1, 1, 1});
     TilePosterior q;
-    q.count_logits = raw.slice(1, 0, m + 1);
+    q.count_logits = raw.slice(2, 0, m + 1).flatten(0, 1);
     q.log_weight = c > 1 ? torch::log_softmax(part(weight), 2) : torch::zeros_like(part(u_mean));
     q.u_mean = 0.5 + 1.5 * torch::tanh(part(u_mean));
     q.v_mean = 0.5 + 1.5 * torch::tanh(part(v_mean));

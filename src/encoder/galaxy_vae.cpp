@@ -10,7 +10,7 @@
 namespace bliss::encoder {
 namespace {
 
-constexpr std::int64_t k_coupling_width = 32;
+constexpr std::int64_t k_coupling_width = 64;
 /// Scales of asinh(u / scale) channels of a stamp, u in units of the noise.
 constexpr double k_stamp_scales[] = {2, 30};
 /// Widths of the first Gaussians, from the narrowest to the widest, in size units.

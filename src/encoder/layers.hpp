@@ -13,6 +13,14 @@ inline torch::nn::Conv2d conv(std::int64_t in, std::int64_t out, std::int64_t ke
     return layer;
 }
 
+/// A linear layer before a rectifier, initialised alike.
+inline torch::nn::Linear linear(std::int64_t in, std::int64_t out) {
+    torch::nn::Linear layer{in, out};
+    torch::nn::init::kaiming_normal_(layer->weight, 0, torch::kFanIn, torch::kReLU);
+    torch::nn::init::zeros_(layer->bias);
+    return layer;
+}
+
 /// max(x, 0), in x's own memory.
 inline at::Tensor rectify(at::Tensor x) { return x.relu_(); }
 

@@ -87,14 +87,25 @@ Galaxies galaxies_of(const TensorFile& file, const std::filesystem::path& path) 
 
 }  // namespace
 
-Model::Model(const EncoderConfig& settings) : config{settings}, detection{settings}, classification{settings} {}
+Model::Model(const EncoderConfig& settings, std::optional<Galaxies> learnt)
+    : config{settings}, detection{settings}, classification{settings}, galaxies{std::move(learnt)} {
+    if (galaxies) galaxy = GalaxyEncoder{settings, galaxies->config.latents};
+}
+
+void Model::use_bfloat16() {
+    detection->use_bfloat16();
+    classification->use_bfloat16();
+    if (galaxy) galaxy->use_bfloat16();
+}
 
 std::map<std::string, at::Tensor> named_weights(const Model& model) {
     std::map<std::string, at::Tensor> weights;
-    for (const auto& item : model.detection->named_parameters()) weights.emplace("detection." + item.key(), item.value());
-    for (const auto& item : model.classification->named_parameters()) {
-        weights.emplace("classification." + item.key(), item.value());
-    }
+    const auto add = [&](const std::string& name, const torch::nn::Module& network) {
+        for (const auto& item : network.named_parameters()) weights.emplace(name + "." + item.key(), item.value());
+    };
+    add("detection", *model.detection);
+    add("classification", *model.classification);
+    if (model.galaxy) add("galaxy", *model.galaxy);
     if (model.galaxies) weights.merge(galaxy_weights(*model.galaxies));
     return weights;
 }
@@ -127,6 +138,7 @@ void save_model(const std::filesystem::path& path, const Model& model) {
     file.metadata = {{"format", k_format},
                      {"version", std::to_string(k_model_version)},
                      {"encoder", to_toml(model.config, false)},
+                     {"prior", to_toml(model.prior, false)},
                      {"card", to_json(model.card).dump()}};
     if (model.galaxies) file.metadata.emplace(k_galaxies_key, to_toml(model.galaxies->config, false));
     write_tensor_file(path, file);
@@ -143,13 +155,16 @@ Model load_model(const std::filesystem::path& path) {
     }
     EncoderConfig config;
     ConfigDocument::from_text(metadata(file, "encoder", path), path.string() + " (encoder)").read(config);
-    Model model{config};
+    check_encoder(config);
+    std::optional<Galaxies> galaxies;
+    if (file.metadata.contains(k_galaxies_key)) galaxies = galaxies_of(file, path);
+    Model model{config, std::move(galaxies)};
+    ConfigDocument::from_text(metadata(file, "prior", path), path.string() + " (prior)").read(model.prior);
     try {
         model.card = card_from_json(json::parse(metadata(file, "card", path)));
     } catch (const json::exception& error) {
         throw DataError(fmt::format("{}: its model card cannot be read ({})", path.string(), error.what()));
     }
-    if (file.metadata.contains(k_galaxies_key)) model.galaxies = galaxies_of(file, path);
     assign_weights(model, file.tensors, path.string());
     return model;
 }

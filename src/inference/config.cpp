@@ -5,6 +5,12 @@
 #include <fmt/format.h>
 
 namespace bliss::inference {
+namespace {
+
+/// All draws of a field are held in memory.
+constexpr double k_most_samples = 4096;
+
+}  // namespace
 
 void describe(ConfigVisitor& visitor, SurveyConfig& config) {
     visitor.choice("kind", config.kind, "whose files these are",
@@ -15,13 +21,25 @@ void describe(ConfigVisitor& visitor, SurveyConfig& config) {
     visitor.field("images", config.images, "generic: one TOML file an image");
 }
 
+void describe(ConfigVisitor& visitor, PriorSettings& config) {
+    visitor.field("star_fraction", config.star_fraction, "share of stars among sources above the model's limit; 0: as trained", Range{0, 0.999});
+    visitor.field("star_alpha", config.star_alpha, "Pareto exponent of star fluxes; 0: as trained", Range{0, 10});
+    visitor.field("galaxy_alpha", config.galaxy_alpha, "Pareto exponent of galaxy fluxes; 0: as trained", Range{0, 10});
+    visitor.field("estimate", config.estimate,
+                  "source rate, share of stars and exponents are estimated from each field, beginning with these (empirical Bayes)");
+}
+
 void describe(ConfigVisitor& visitor, CatalogConfig& config) {
     visitor.field("model", config.model, "model file");
     visitor.field("threshold", config.threshold, "p_source from which a source is in the mode catalogue", k_unit_interval);
     visitor.field("floor", config.floor, "p_source down to which candidates are written", Range{0.001, 1});
+    visitor.field("samples", config.samples, "joint draws from each field's posterior, written to /samples (K)", Range{0, k_most_samples});
+    visitor.field("seed", config.seed, "of the draws", k_not_negative);
+    visitor.field("independent_tiles", config.independent_tiles, "tiles are told nothing of each other, for comparison: sources on borders suffer");
     visitor.field("sources_per_tile", config.sources_per_tile,
                   "prior rate of the survey per 4x4-pixel tile, sources above the model's limit; 0: as trained", k_not_negative);
     encoder::describe_precision(visitor, config.precision);
+    visitor.section("prior", config.prior);
     visitor.section("survey", config.survey);
 }
 

@@ -2,13 +2,14 @@
 
 #include "bliss/core/check.hpp"
 #include "bliss/core/error.hpp"
-#include "bliss/core/statistics.hpp"
-#include "bliss/core/units.hpp"
-#include "bliss/inference/candidates.hpp"
 #include "bliss/inference/posterior.hpp"
-#include "bliss/tile/features.hpp"
+#include "bliss/inference/prior_shift.hpp"
+#include "bliss/inference/samples.hpp"
+#include "bliss/inference/single_sources.hpp"
+#include "bliss/inference/turns.hpp"
 #include "bliss/tile/grid.hpp"
 #include "bliss/tile/one_thread.hpp"
+#include "rows.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -17,17 +18,20 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
+#include <iterator>
 
 namespace bliss::inference {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Sources classified at once: their activations stay in the cache.
-constexpr std::size_t k_sources_per_batch = 64;
-/// A pixel this close to a source matters to its photometry.
-constexpr std::int64_t k_mask_reach_px = 3;
+/// Most rounds of an estimate of the prior, the relative change of its numbers at which it has settled, and the least p_source of the
+/// candidates it looks at.
+constexpr int k_estimate_rounds = 8;
+constexpr double k_settled = 0.02;
+constexpr double k_estimate_floor = 0.05;
+/// A prior that weighs sources by more than this, up or down, leans on what was rare in training.
+constexpr double k_far_factor = 10;
 
 double lap(Clock::time_point& start) {
     const auto now = Clock::now();
@@ -44,6 +48,15 @@ void warn_outside_training(const encoder::ModelCard& card, const catalog::FieldR
     };
     outside("PSF FWHM (px)", field.psf_fwhm_px, card.psf_fwhm_px_low, card.psf_fwhm_px_high);
     outside("background (electrons)", field.background_e, card.background_e_low, card.background_e_high);
+    if ((field.prior_flags & catalog::k_prior_rate_outside) != 0) {
+        spdlog::warn("{}: the prior of {:.4g} sources a tile is outside the model's training range {:.4g} to {:.4g}; beyond it only odds move",
+                     source, double{field.sources_per_tile}, card.sources_per_tile_low, card.sources_per_tile_high);
+    }
+    if ((field.prior_flags & catalog::k_prior_far) != 0) {
+        spdlog::warn("{}: the prior (share of stars {:.3g}, exponents {:.3g} and {:.3g}) weighs some sources over ten times more or less than "
+                     "the model's training did; their probabilities lean on what was rare in it",
+                     source, double{field.star_fraction}, double{field.star_alpha}, double{field.galaxy_alpha});
+    }
     const double tiles = static_cast<double>(tile::TileGrid{field.height_px, field.width_px}.size());
     const double density = field.expected_sources / tiles;
     if (density > card.sources_per_tile_high) {
@@ -52,126 +65,108 @@ void warn_outside_training(const encoder::ModelCard& card, const catalog::FieldR
     }
 }
 
-catalog::FieldRow describe_field(const survey::Frame& frame) {
-    catalog::FieldRow row{};
-    row.run = frame.id.run;
-    row.camcol = frame.id.camcol;
-    row.field = frame.id.field;
-    catalog::set_text(row.band, frame.band);
-    row.height_px = frame.height();
-    row.width_px = frame.width();
-    row.psf_fwhm_px = frame.psf.fwhm_px();
-    row.background_e = survey::median_background_e(frame);
-    row.electrons_per_nmgy = median(frame.electrons_per_nmgy);
-    row.valid_share = survey::valid_share(frame);
-    row.has_mask = frame.has_mask ? 1 : 0;
-    const double nan = std::numeric_limits<double>::quiet_NaN();
-    const auto sky = [&](double x, double y) { return frame.wcs ? frame.wcs->sky({x, y}) : survey::SkyPosition{nan, nan}; };
-    const double right = static_cast<double>(frame.width() - 1);
-    const double top = static_cast<double>(frame.height() - 1);
-    const survey::SkyPosition centre = sky(right / 2, top / 2);
-    row.ra_deg = centre.ra_deg;
-    row.dec_deg = centre.dec_deg;
-    const survey::SkyPosition corners[4] = {sky(0, 0), sky(right, 0), sky(right, top), sky(0, top)};
-    for (int k = 0; k < 4; ++k) {
-        row.corner_ra_deg[k] = corners[k].ra_deg;
-        row.corner_dec_deg[k] = corners[k].dec_deg;
+/// The prior that the configuration asks for; what it leaves open is the training's.
+FieldPrior wanted_prior(const encoder::Model& model, const CatalogConfig& config) {
+    FieldPrior out = prior_above_limit(model.prior, config.sources_per_tile > 0 ? config.sources_per_tile : model.card.sources_per_tile);
+    const PriorSettings& asked = config.prior;
+    if (asked.star_fraction > 0) out.star_fraction = asked.star_fraction;
+    if (asked.star_alpha > 0) out.star_alpha = asked.star_alpha;
+    if (asked.galaxy_alpha > 0) out.galaxy_alpha = asked.galaxy_alpha;
+    return out;
+}
+
+/// The nearest prior that the networks can be told: the training's, with the source rate.
+FieldPrior told_prior(const encoder::Model& model, const FieldPrior& wanted) {
+    return prior_above_limit(model.prior, std::clamp(wanted.sources_per_tile, model.card.sources_per_tile_low, model.card.sources_per_tile_high));
+}
+
+std::vector<WeighedSource> weighed(const std::vector<Source>& sources, const std::vector<double>& p_star) {
+    std::vector<WeighedSource> out;
+    for (std::size_t k = 0; k < sources.size(); ++k) out.push_back({sources[k].p_source, p_star[k], sources[k].tile_ln_flux_e.mean});
+    return out;
+}
+
+/// The largest relative change of any of a prior's numbers.
+double change(const FieldPrior& a, const FieldPrior& b) {
+    const auto of = [](double x, double y) { return x == y ? 0 : std::abs(std::log(x / y)); };
+    return std::max({of(a.sources_per_tile, b.sources_per_tile), of(a.star_fraction, b.star_fraction), of(a.star_alpha, b.star_alpha),
+                     of(a.galaxy_alpha, b.galaxy_alpha)});
+}
+
+/// Puts the prior that was used into the field's row.
+void record(const FieldPrior& prior, const PriorShift& shift, const encoder::ModelCard& card, catalog::FieldRow& field) {
+    field.sources_per_tile = prior.sources_per_tile;
+    field.star_fraction = prior.star_fraction;
+    field.star_alpha = prior.star_alpha;
+    field.galaxy_alpha = prior.galaxy_alpha;
+    const bool outside = prior.sources_per_tile < card.sources_per_tile_low || prior.sources_per_tile > card.sources_per_tile_high;
+    field.prior_flags = (outside ? catalog::k_prior_rate_outside : 0u) | (shift.largest_factor() > k_far_factor ? catalog::k_prior_far : 0u);
+}
+
+/// One number of a field, whatever other fields are catalogued with it.
+std::uint32_t number_of(const FieldId& id) {
+    // Each step is a bijection of 32 bits, so neighbouring fields get numbers far apart.
+    std::uint32_t number = 0;
+    for (const std::int32_t part : {id.run, id.camcol, id.field}) {
+        number = (number ^ static_cast<std::uint32_t>(part)) * 0x9E3779B1u;
+        number ^= number >> 15;
     }
-    return row;
+    return number;
 }
 
-bool off_frame(const survey::Frame& frame, const Source& source) {
-    return source.x_px.median >= static_cast<double>(frame.width()) - 0.5 ||
-           source.y_px.median >= static_cast<double>(frame.height()) - 0.5;
-}
-
-bool near_invalid_pixel(const survey::Frame& frame, double x_px, double y_px) {
-    const auto col = std::lround(x_px), row = std::lround(y_px);
-    for (std::int64_t r = std::max<std::int64_t>(0, row - k_mask_reach_px);
-         r <= std::min<std::int64_t>(frame.height() - 1, row + k_mask_reach_px); ++r) {
-        for (std::int64_t c = std::max<std::int64_t>(0, col - k_mask_reach_px);
-             c <= std::min<std::int64_t>(frame.width() - 1, col + k_mask_reach_px); ++c) {
-            if (!frame.valid(r, c)) return true;
-        }
+/// What the encoders of single sources are told of each: mean and standard deviation of what its tile says, as in training.
+std::vector<encoder::GivenSource> given_of(const std::vector<Source>& sources, double ln_noise) {
+    std::vector<encoder::GivenSource> out;
+    for (const Source& s : sources) {
+        out.push_back({s.tile_x_px.mean, s.tile_y_px.mean, s.tile_x_px.sd, s.tile_y_px.sd, s.tile_ln_flux_e.mean - ln_noise,
+                       s.tile_ln_flux_e.sd});
     }
-    return false;
+    return out;
 }
 
-catalog::SourceRow to_row(const survey::Frame& frame, const Source& c, double p_star, double threshold) {
-    catalog::SourceRow row{};
-    row.run = frame.id.run;
-    row.camcol = frame.id.camcol;
-    row.field = frame.id.field;
-    row.tile_row = c.tile.row;
-    row.tile_col = c.tile.col;
-    row.slot = c.slot;
-    const double x = c.x_px.median, y = c.y_px.median;
-    row.x_px = x;
-    row.y_px = y;
-    row.x_err_px = c.x_px.error;
-    row.y_err_px = c.y_px.error;
-    row.x_low_px = c.x_px.low;
-    row.x_high_px = c.x_px.high;
-    row.y_low_px = c.y_px.low;
-    row.y_high_px = c.y_px.high;
-    const double nan = std::numeric_limits<double>::quiet_NaN();
-    const survey::SkyPosition sky = frame.wcs ? frame.wcs->sky({x, y}) : survey::SkyPosition{nan, nan};
-    row.ra_deg = sky.ra_deg;
-    row.dec_deg = sky.dec_deg;
-    row.p_source = c.p_source;
-    row.p_star = p_star;
-    const double error = c.ln_flux_e.error;
-    const auto col = static_cast<std::size_t>(std::clamp<std::int64_t>(std::lround(x), 0, frame.width() - 1));
-    row.ln_flux_e = c.ln_flux_e.median;
-    row.ln_flux_e_err = error;
-    row.ln_flux_e_low = c.ln_flux_e.low;
-    row.ln_flux_e_high = c.ln_flux_e.high;
-    row.flux_nmgy = std::exp(c.ln_flux_e.median) / frame.electrons_per_nmgy[col];
-    row.flux_err_nmgy = row.flux_nmgy * std::sinh(error);
-    row.mag = magnitude_from_nmgy(row.flux_nmgy);
-    row.mag_err = k_mag_per_ln_flux * error;
-    const auto edge = static_cast<double>(tile::k_padding_px);
-    if (x < edge || y < edge || x > static_cast<double>(frame.width()) - 1 - edge ||
-        y > static_cast<double>(frame.height()) - 1 - edge) {
-        row.flags |= catalog::k_flag_frame_edge;
+/// A frame's sources under a prior, with the chain they were found by.
+struct UnderPrior {
+    PriorShift shift;
+    NetworkChain chain;
+    FieldSources found;
+
+    /// Tells the networks the prior's source rate; what is left of it outside their training range moves the odds, as do types and fluxes.
+    UnderPrior(const encoder::Model& model, const CatalogConfig& config, const survey::Frame& frame, FrameInput& input, const at::Tensor& trunk,
+               const FieldPrior& prior, double floor)
+        : shift{model.prior, told_prior(model, prior), prior}, chain{chain_of(model, config, input, trunk, prior, shift)},
+          found{find_sources(chain, floor)} {
+        const auto is_off = [&](const Source& source) { return off_frame(frame, source.x_px.median, source.y_px.median); };
+        for (const Source& source : found.sources) found.expected_sources -= is_off(source) ? source.p_source : 0;
+        std::erase_if(found.sources, is_off);
     }
-    if (near_invalid_pixel(frame, x, y)) row.flags |= catalog::k_flag_masked_pixels;
-    if (c.merged) row.flags |= catalog::k_flag_merged_tiles;
-    if (c.multiple) row.flags |= catalog::k_flag_multiple;
-    if (c.p_source >= threshold) row.flags |= catalog::k_flag_mode;
-    return row;
-}
 
-/// P(star) of each source, from windows of the frame's features.
-std::vector<double> classify(encoder::ClassificationEncoder& network, const survey::Frame& frame, const FrameInput& input,
-                             const std::vector<Source>& sources) {
-    const at::Tensor profile = torch::tensor(encoder::psf_profile(frame.psf)).unsqueeze(0);
-    std::vector<double> p_star(sources.size());
-    const auto batches = static_cast<std::int64_t>((sources.size() + k_sources_per_batch - 1) / k_sources_per_batch);
-    tile::for_each_on_one_thread(batches, [&](std::int64_t batch) {
-        const std::size_t first = static_cast<std::size_t>(batch) * k_sources_per_batch;
-        const std::size_t last = std::min(sources.size(), first + k_sources_per_batch);
-        const auto n = static_cast<std::int64_t>(last - first);
-        std::vector<std::int64_t> image(last - first, 0), row, col;
-        encoder::SourceWindows windows;
-        windows.offset_px = torch::empty({n, 2});
-        auto offset = windows.offset_px.accessor<float, 2>();
-        for (std::size_t k = first; k < last; ++k) {
-            const Source& c = sources[k];
-            const auto x = std::lround(c.x_px.median), y = std::lround(c.y_px.median);
-            col.push_back(x + tile::k_padding_px);
-            row.push_back(y + tile::k_padding_px);
-            offset[static_cast<std::int64_t>(k - first)][0] = static_cast<float>(c.x_px.median - static_cast<double>(x));
-            offset[static_cast<std::int64_t>(k - first)][1] = static_cast<float>(c.y_px.median - static_cast<double>(y));
-        }
-        windows.features = tile::crops(input.features, image, row, col, tile::k_padded_tile_px);
-        windows.conditions = input.conditions.numbers.expand({n, -1});
-        windows.psf_profiles = profile;
-        windows.psf_index = torch::zeros({n}, torch::kLong);
-        const at::Tensor p = torch::sigmoid(network->forward(windows)).contiguous();
-        std::copy_n(p.data_ptr<float>(), n, p_star.begin() + static_cast<std::ptrdiff_t>(first));
-    });
-    return p_star;
+private:
+    static NetworkChain chain_of(const encoder::Model& model, const CatalogConfig& config, FrameInput& input, const at::Tensor& trunk,
+                                 const FieldPrior& prior, const PriorShift& shift) {
+        encoder::EncoderConfig asked = model.config;
+        if (config.independent_tiles) asked.reach = 0;
+        input.conditions.rate = torch::full({1, 1}, encoder::rate_conditioning(told_prior(model, prior).sources_per_tile));
+        return {model.detection, asked, input.conditions, trunk, shift};
+    }
+};
+
+/// Expectation maximisation from the prior given.
+FieldPrior estimate_prior(const encoder::Model& model, const CatalogConfig& config, const survey::Frame& frame, FrameInput& input,
+                          const at::Tensor& trunk, FieldPrior prior) {
+    const double tiles = static_cast<double>(tile::TileGrid{frame.height(), frame.width()}.size()) * survey::valid_share(frame);
+    for (int round = 0; round < k_estimate_rounds; ++round) {
+        const UnderPrior under{model, config, frame, input, trunk, prior, k_estimate_floor};
+        const SourceReader reader{model, input, frame.psf, under.shift};
+        const std::vector<double> p_star = reader.p_star(given_of(under.found.sources, under.chain.shape().ln_noise));
+        const FieldPrior next =
+            estimated_prior(weighed(under.found.sources, p_star), under.found.expected_sources, tiles, model.prior, prior);
+        const bool settled = change(prior, next) < k_settled;
+        prior = next;
+        if (settled) break;
+    }
+    spdlog::info("{}: prior estimated: {:.4g} sources a tile, {:.3g} of them stars, exponents {:.3g} and {:.3g}", frame.source,
+                 prior.sources_per_tile, prior.star_fraction, prior.star_alpha, prior.galaxy_alpha);
+    return prior;
 }
 
 }  // namespace
@@ -179,12 +174,23 @@ std::vector<double> classify(encoder::ClassificationEncoder& network, const surv
 Cataloguer::Cataloguer(encoder::Model model, const CatalogConfig& config, encoder::Precision precision)
     : model_{std::move(model)}, config_{config} {
     BLISS_EXPECT(precision != encoder::Precision::automatic, "the precision has been chosen");
-    if (precision == encoder::Precision::bfloat16) {
-        model_.detection->use_bfloat16();
-        model_.classification->use_bfloat16();
+    if (precision == encoder::Precision::bfloat16) model_.use_bfloat16();
+}
+
+std::vector<catalog::SampleRow> Cataloguer::sample(const survey::Frame& frame, const TileChain& chain, const SourceReader& reader,
+                                                   const DrawKey& key) const {
+    std::vector<catalog::SampleRow> rows;
+    for (const auto& draw : draw_sources(chain, key, config_.samples)) {
+        std::vector<SampledSource> on_frame;
+        std::ranges::copy_if(draw, std::back_inserter(on_frame), [&](const SampledSource& s) { return !off_frame(frame, s.x_px, s.y_px); });
+        draw_types_and_shapes(reader, key, on_frame);
+        const std::size_t first = rows.size();
+        rows.resize(first + on_frame.size());
+        tile::for_each_on_one_thread(std::ssize(on_frame), [&](std::int64_t k) {
+            rows[first + static_cast<std::size_t>(k)] = to_row(frame, on_frame[static_cast<std::size_t>(k)], reader);
+        });
     }
-    model_.detection->eval();
-    model_.classification->eval();
+    return rows;
 }
 
 Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
@@ -195,30 +201,34 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
     auto start = Clock::now();
     Result result;
     result.field = describe_field(frame);
-    // The networks are told the survey's rate; what is left of it outside their training range moves the odds.
-    const encoder::ModelCard& card = model_.card;
-    const double rate = config_.sources_per_tile > 0 ? config_.sources_per_tile : card.sources_per_tile;
-    const double told_rate = std::clamp(rate, card.sources_per_tile_low, card.sources_per_tile_high);
-    const FrameInput input = prepare(frame, model_.config, told_rate);
+    FrameInput input = prepare(frame, model_.config);
     result.timing.prepare_s = lap(start);
-    const at::Tensor raw = detect_dense(model_.detection, input);
-    if (!raw.isfinite().all().item<bool>()) {
+    const at::Tensor trunk = trunk_dense(model_.detection, input);
+    if (!trunk.isfinite().all().item<bool>()) {
         throw DataError(fmt::format("{}: the network's answer is not finite; check the image's units and background", frame.source));
     }
     result.timing.detect_s = lap(start);
-    encoder::TilePosterior posterior;
-    tile::for_each_on_one_thread(1, [&](std::int64_t) { posterior = model_.detection->posterior(raw, input.conditions); });
-    auto [sources, expected_sources] = find_sources(posterior, rate / told_rate, config_.floor);
-    // The last row and column of tiles reach over the frame's edge; what lies there is another field's.
-    for (const Source& source : sources) expected_sources -= off_frame(frame, source) ? source.p_source : 0;
-    std::erase_if(sources, [&](const Source& source) { return off_frame(frame, source); });
+    FieldPrior prior = wanted_prior(model_, config_);
+    if (config_.prior.estimate) prior = estimate_prior(model_, config_, frame, input, trunk, prior);
+    const UnderPrior under{model_, config_, frame, input, trunk, prior, config_.floor};
+    const std::vector<Source>& sources = under.found.sources;
     result.timing.candidates_s = lap(start);
-    const std::vector<double> p_star = classify(model_.classification, frame, input, sources);
+
+    const DrawKey key{static_cast<std::uint64_t>(config_.seed), number_of(frame.id)};
+    const TileChain::Shape& shape = under.chain.shape();
+    const SourceReader reader{model_, input, frame.psf, under.shift};
+    const std::vector<TypeAndShape> kinds = reader.read(given_of(sources, shape.ln_noise), [&](std::size_t k) {
+        const auto tile = static_cast<std::uint32_t>(sources[k].tile.row * shape.cols + sources[k].tile.col);
+        return stream_of(key, StreamPurpose::shape, 0, tile, static_cast<std::uint32_t>(sources[k].slot));
+    });
     for (std::size_t k = 0; k < sources.size(); ++k) {
-        result.sources.push_back(to_row(frame, sources[k], p_star[k], config_.threshold));
+        result.sources.push_back(to_row(frame, sources[k], kinds[k], config_.threshold));
     }
-    result.field.expected_sources = expected_sources;
+    result.field.expected_sources = under.found.expected_sources;
+    record(prior, under.shift, model_.card, result.field);
     result.timing.classify_s = lap(start);
+    if (config_.samples > 0) result.samples = sample(frame, under.chain, reader, key);
+    result.timing.samples_s = lap(start);
     warn_outside_training(model_.card, result.field, frame.source);
     return result;
 }

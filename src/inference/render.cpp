@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numbers>
 
 namespace bliss::inference {
 namespace {
@@ -40,6 +41,17 @@ void draw_panel(std::vector<std::uint8_t>& picture, std::int64_t picture_width, 
                 static_cast<std::uint8_t>(std::lround(255 * brightness));
         }
     }
+}
+
+/// A galaxy of the row's size, axis ratio and angle, half disk and half bulge; round and of the prior's median size where the catalogue
+/// holds no shapes.
+simulator::GalaxyShape shape_of(const catalog::SourceRow& row, double flux_e, const simulator::PriorConfig& prior) {
+    if (std::isnan(row.half_light_radius_px)) {
+        const double radius_px = simulator::size_unit_px(prior, flux_e);
+        return {0.5, 0, radius_px, 1, radius_px, 1};
+    }
+    const double major_px = row.half_light_radius_px / std::sqrt(row.axis_ratio);  // the radius is circularised
+    return {0.5, row.angle_deg * std::numbers::pi / 180, major_px, row.axis_ratio, major_px, row.axis_ratio};
 }
 
 void write_picture(const std::filesystem::path& path, const survey::Frame& frame, const Image<float>& model, const Image<float>& residual) {
@@ -71,9 +83,8 @@ Image<float> render_model(std::span<const catalog::SourceRow> sources, const sur
     simulator::GaussianLists lists;
     for (const catalog::SourceRow& row : sources) {
         if (row.p_source < options.threshold) continue;
-        simulator::Source source{row.x_px, row.y_px, row.p_star >= 0.5, std::exp(row.ln_flux_e), {}};
-        const double radius_px = simulator::size_unit_px(options.prior, source.flux_e);
-        source.light = simulator::light_of({0.5, 0, radius_px, 1, radius_px, 1});
+        simulator::Source source{row.x_px, row.y_px, row.p_star >= 0.5, std::exp(row.ln_flux_e)};
+        if (!source.is_star) source.light = simulator::light_of(shape_of(row, source.flux_e, options.prior));
         simulator::append_gaussians(source, frame.psf, k_tolerance_e, lists.gaussians);
     }
     lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));

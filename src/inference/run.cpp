@@ -82,10 +82,12 @@ public:
                            {"detect_s", t.detect_s},
                            {"candidates_s", t.candidates_s},
                            {"classify_s", t.classify_s},
+                           {"samples_s", t.samples_s},
                            {"total_s", seconds_since(start)}});
         for (const auto& row : result.sources) in_mode_ += (row.flags & catalog::k_flag_mode) != 0 ? 1 : 0;
-        fields_.push_back({index, static_cast<std::int64_t>(result.sources.size()), result.field});
+        fields_.push_back({index, std::ssize(result.sources), std::ssize(result.samples), result.field});
         sources_.push_back(std::move(result.sources));
+        samples_.push_back(std::move(result.samples));
     }
 
     Cataloguer::Result fail(const FieldSource& source, const std::string& reason) {
@@ -95,7 +97,9 @@ public:
     }
 
     [[nodiscard]] const std::vector<catalog::LocalField>& fields() const { return fields_; }
-    [[nodiscard]] const std::vector<catalog::SourceRow>& sources(std::size_t i) const { return sources_[i]; }
+    [[nodiscard]] catalog::RowLoaders loaders() const {
+        return {[this](std::size_t i) { return sources_[i]; }, [this](std::size_t i) { return samples_[i]; }};
+    }
     [[nodiscard]] const nlohmann::json& report() const { return report_; }
     [[nodiscard]] std::int64_t failed() const { return failed_; }
     [[nodiscard]] std::int64_t in_mode() const { return in_mode_; }
@@ -105,6 +109,7 @@ private:
     Cataloguer& cataloguer_;
     std::vector<catalog::LocalField> fields_;
     std::vector<std::vector<catalog::SourceRow>> sources_;
+    std::vector<std::vector<catalog::SampleRow>> samples_;
     nlohmann::json report_ = nlohmann::json::array();
     std::int64_t failed_ = 0;
     std::int64_t in_mode_ = 0;
@@ -199,11 +204,6 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
                  precision_name);
     const encoder::ModelCard& card = cataloguer.model().card;
     const double rate = config.sources_per_tile;
-    if (root && rate > 0 && (rate < card.sources_per_tile_low || rate > card.sources_per_tile_high)) {
-        spdlog::warn("sources_per_tile {:.4g} is outside the model's training range {:.4g} to {:.4g}; beyond it only the odds of lone "
-                     "sources move",
-                     rate, card.sources_per_tile_low, card.sources_per_tile_high);
-    }
     RunSummary summary;
     summary.fields = static_cast<std::int64_t>(fields.size());
     if (options.dry_run) {
@@ -227,7 +227,7 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
     used.sources_per_tile = rate > 0 ? rate : card.sources_per_tile;
     const std::string resolved = to_toml(used, false);
     const catalog::Provenance provenance{resolved, sha256_of_text(resolved), loaded.sha256, k_program_version};
-    catalog::write_catalog(options.output / "catalog.h5", comm, work.fields(), [&](std::size_t i) { return work.sources(i); }, provenance);
+    catalog::write_catalog(options.output / "catalog.h5", comm, work.fields(), work.loaders(), provenance);
     write_report(options.output / "run-report.json", comm, work, seconds_since(start), precision_name);
 
     std::vector<std::int64_t> totals{work.failed(), 0, work.in_mode()};

@@ -1,6 +1,7 @@
 #include "bliss/simulator/galaxy_decoder.hpp"
 
 #include "bliss/core/error.hpp"
+#include "fast_math.hpp"
 
 #include <fmt/format.h>
 
@@ -10,20 +11,35 @@
 namespace bliss::simulator {
 namespace {
 
+/// With weights (inputs, outputs): the innermost loop runs over outputs, of which there are many.
 std::vector<float> affine(const DenseLayer& layer, std::span<const float> in) {
     std::vector<float> out = layer.bias;
-    for (std::size_t row = 0; row < out.size(); ++row) {
-        const float* const weight = layer.weight.data() + row * in.size();
-        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (std::size_t k = 0; k < in.size(); ++k) sum += weight[k] * in[k];
-        out[row] += sum;
+    const std::size_t outputs = out.size();
+    float* const at = out.data();
+    for (std::size_t k = 0; k < in.size(); ++k) {
+        const float* const weight = layer.weight.data() + k * outputs;
+        const float x = in[k];
+#pragma omp simd
+        for (std::size_t row = 0; row < outputs; ++row) at[row] += weight[row] * x;
     }
     return out;
 }
 
+/// (outputs, inputs) to (inputs, outputs).
+void transpose(DenseLayer& layer) {
+    const std::size_t outputs = layer.bias.size(), inputs = layer.weight.size() / outputs;
+    std::vector<float> turned(layer.weight.size());
+    for (std::size_t row = 0; row < outputs; ++row) {
+        for (std::size_t k = 0; k < inputs; ++k) turned[k * outputs + row] = layer.weight[row * inputs + k];
+    }
+    layer.weight = std::move(turned);
+}
+
 void silu(std::vector<float>& x) {
-    for (float& value : x) value = value / (1 + std::exp(-value));
+    const std::size_t n = x.size();
+    float* const at = x.data();
+#pragma omp simd
+    for (std::size_t k = 0; k < n; ++k) at[k] = fast_silu(at[k]);
 }
 
 void require_shape(const DenseLayer& layer, std::size_t inputs, std::size_t outputs, const char* what) {
@@ -50,6 +66,11 @@ GalaxyDecoder::GalaxyDecoder(std::vector<CouplingLayer> couplings, std::vector<D
         require_shape(coupling.hidden, shape_latents_, coupling.hidden.bias.size(), "a coupling");
         require_shape(coupling.out, coupling.hidden.bias.size(), 2 * shape_latents_, "a coupling");
     }
+    for (DenseLayer& layer : layers_) transpose(layer);
+    for (CouplingLayer& coupling : couplings_) {
+        transpose(coupling.hidden);
+        transpose(coupling.out);
+    }
 }
 
 GalaxyLight GalaxyDecoder::light(std::span<const float> v, double unit_px) const {
@@ -62,7 +83,7 @@ GalaxyLight GalaxyDecoder::light(std::span<const float> v, double unit_px) const
         const std::vector<float> out = affine(coupling.out, hidden);
         for (std::size_t i = 0; i < x.size(); ++i) {
             if (!coupling.moved[i]) continue;
-            x[i] = x[i] * std::exp(static_cast<float>(k_coupling_reach) * std::tanh(out[i])) + out[x.size() + i];
+            x[i] = x[i] * fast_exp(static_cast<float>(k_coupling_reach) * fast_tanh(out[i])) + out[x.size() + i];
         }
     }
     for (std::size_t k = 0; k < layers_.size(); ++k) {
@@ -70,16 +91,19 @@ GalaxyLight GalaxyDecoder::light(std::span<const float> v, double unit_px) const
         if (k + 1 < layers_.size()) silu(x);
     }
     // Numbers lie as (number, Gaussian).
-    const auto number = [&](MixtureNumber which, std::size_t j) { return static_cast<double>(x[which * gaussians_ + j]); };
+    const auto number = [&](MixtureNumber which, std::size_t j) { return x[which * gaussians_ + j]; };
     GalaxyLight light(gaussians_);
-    double most = -1e30, total = 0, centre_x = 0, centre_y = 0;
+    float most = -1e30f;
+    double total = 0, centre_x = 0, centre_y = 0;
     for (std::size_t j = 0; j < gaussians_; ++j) most = std::max(most, number(k_log_weight, j));
     for (std::size_t j = 0; j < gaussians_; ++j) {
         LightComponent& c = light[j];
-        c.weight = std::exp(number(k_log_weight, j) - most);
-        c.x_px = k_centre_reach * std::tanh(number(k_centre_x, j));
-        c.y_px = k_centre_reach * std::tanh(number(k_centre_y, j));
-        const auto scale = [&](MixtureNumber which) { return std::exp(k_ln_scale_centre + k_ln_scale_reach * std::tanh(number(which, j))); };
+        c.weight = fast_exp(number(k_log_weight, j) - most);
+        c.x_px = k_centre_reach * fast_tanh(number(k_centre_x, j));
+        c.y_px = k_centre_reach * fast_tanh(number(k_centre_y, j));
+        const auto scale = [&](MixtureNumber which) {
+            return static_cast<double>(fast_exp(static_cast<float>(k_ln_scale_centre) + static_cast<float>(k_ln_scale_reach) * fast_tanh(number(which, j))));
+        };
         const double first = scale(k_ln_scale_x), second = scale(k_ln_scale_y), below = first * number(k_shear, j);
         c.xx = first * first;
         c.xy = first * below;

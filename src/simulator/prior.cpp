@@ -66,6 +66,17 @@ double pareto_share_above(double flux, double flux_min, double flux_max, double 
     return (std::pow(clipped, -alpha) - high) / (std::pow(flux_min, -alpha) - high);
 }
 
+double flux_latent(const PriorConfig& config, double flux_e) {
+    // The brighter galaxies' share is the normal's upper tail; bisection keeps its digits where it is tiny.
+    const double above = pareto_share_above(flux_e, config.flux_min_e, config.flux_max_e, config.galaxy_alpha);
+    double low = -6, high = 6;
+    for (int i = 0; i < 40; ++i) {
+        const double middle = 0.5 * (low + high);
+        (0.5 * std::erfc(middle / std::numbers::sqrt2) > above ? low : high) = middle;
+    }
+    return 0.5 * (low + high);
+}
+
 double labelled_share(const PriorConfig& config) {
     const auto share = [&](double alpha) {
         return pareto_share_above(config.label_flux_min_e, config.flux_min_e, config.flux_max_e, alpha);

@@ -1,6 +1,7 @@
 #include "batch.hpp"
 
 #include "bliss/core/version.hpp"
+#include "bliss/encoder/distributions.hpp"
 #include "bliss/tile/features.hpp"
 #include "bliss/tile/grid.hpp"
 
@@ -12,14 +13,91 @@
 namespace bliss::training {
 namespace {
 
-/// A location error is not taken larger than this: where the detection encoder knows nothing yet, nor could the classifier.
-constexpr double k_location_error_max_px = 2;
+/// Share of the sources that are given to the encoders of single sources by moments, the others as they are.
+constexpr double k_share_given_by_moments = 0.5;
+/// Windows come in multiples of this: kernels are compiled anew for every number of them.
+constexpr std::size_t k_windows_multiple = 32;
+
+/// Moments of one slot of a tile's posterior: of a place in the tile and of ln flux.
+encoder::GivenSource moments_of(const encoder::TilePosterior& q, std::int64_t tile, std::int64_t slot) {
+    struct Sums {
+        double first = 0, second = 0;
+        void add(double weight, double mean, double variance) {
+            first += weight * mean;
+            second += weight * (variance + mean * mean);
+        }
+        [[nodiscard]] double sd() const { return std::sqrt(std::max(1e-12, second - first * first)); }
+    };
+    Sums u, v, ln_flux;
+    const std::int64_t parts = q.log_weight.size(2), first = (tile * q.log_weight.size(1) + slot) * parts;
+    const auto at = [&](const at::Tensor& t, std::int64_t c) { return static_cast<double>(t.data_ptr<float>()[first + c]); };
+    for (std::int64_t c = 0; c < parts; ++c) {
+        const double weight = std::exp(at(q.log_weight, c));
+        const auto of_u = encoder::truncated_normal_moments(at(q.u_mean, c), at(q.u_sd, c));
+        const auto of_v = encoder::truncated_normal_moments(at(q.v_mean, c), at(q.v_sd, c));
+        u.add(weight, of_u.mean, of_u.variance);
+        v.add(weight, of_v.mean, of_v.variance);
+        ln_flux.add(weight, at(q.ln_flux_mean, c), std::pow(at(q.ln_flux_sd, c), 2));
+    }
+    return {u.first, v.first, u.sd(), v.sd(), ln_flux.first, ln_flux.sd()};
+}
+
+/// A posterior without gradients, each tensor contiguous.
+encoder::TilePosterior plain(const encoder::TilePosterior& q) {
+    const auto copy = [](const at::Tensor& t) { return t.detach().contiguous(); };
+    return {copy(q.count_logits), copy(q.log_weight), copy(q.u_mean), copy(q.u_sd), copy(q.v_mean), copy(q.v_sd), copy(q.ln_flux_mean),
+            copy(q.ln_flux_sd)};
+}
+
+/// What the encoders of single sources are told of labelled sources.
+class Placing {
+public:
+    Placing(const Batch& batch, encoder::TilePosterior q, GivenAs given_as)
+        : batch_{batch}, q_{std::move(q)}, given_as_{given_as}, tiles_{batch.labels.count.numel() / batch.features.size(0)},
+          side_{std::lround(std::sqrt(static_cast<double>(tiles_)))},
+          tile_px_{static_cast<double>(batch.features.size(2) - 2 * tile::k_padding_px) / static_cast<double>(side_)} {}
+
+    [[nodiscard]] encoder::GivenSource given(const LabelledSource& s) const {
+        const double ln_noise = batch_.conditions.ln_noise.data_ptr<float>()[s.image];
+        const std::int64_t in_image = s.tile % tiles_, count = batch_.labels.count.data_ptr<std::int64_t>()[s.tile];
+        RandomStream random{batch_.range.seed, StreamPurpose::crop, batch_.range.step,
+                            batch_.range.first_sample + static_cast<std::uint32_t>(s.image),
+                            static_cast<std::uint32_t>(in_image * 4 + s.slot)};
+        // Slots of several sources may stand for either: these are given as they are.
+        const bool by_moments = given_as_ == GivenAs::mixed && random.uniform() < k_share_given_by_moments && count == 1;
+        if (!by_moments) return {.x_px = s.x_px, .y_px = s.y_px, .ln_flux_above_noise = s.ln_flux_e - ln_noise};
+        encoder::GivenSource given = moments_of(q_, s.tile, encoder::slot_index(1, 0));
+        const auto px = [&](double in_tile, std::int64_t index) {
+            return tile::k_padding_px + tile_px_ * (static_cast<double>(index) + in_tile) - 0.5;
+        };
+        given.x_px = px(given.x_px, in_image % side_);
+        given.y_px = px(given.y_px, in_image / side_);
+        given.x_err_px *= tile_px_;
+        given.y_err_px *= tile_px_;
+        given.ln_flux_above_noise -= ln_noise;
+        return given;
+    }
+
+private:
+    const Batch& batch_;
+    encoder::TilePosterior q_;
+    GivenAs given_as_;
+    std::int64_t tiles_;
+    std::int64_t side_;     ///< tiles along an image's side
+    double tile_px_;
+};
+
+/// Mean labelled sources per 4 x 4-pixel tile.
+double mean_rate(const simulator::ConditionsConfig& conditions) {
+    const double low = conditions.sources_per_tile_low, high = conditions.sources_per_tile_high;
+    return high > low ? (high - low) / std::log(high / low) : low;
+}
 
 }  // namespace
 
 Batch make_batch(const TrainingConfig& config, const simulator::GalaxyDecoder* decoder, const simulator::SampleRange& range,
                  std::int64_t images) {
-    const std::int64_t side = config.tiles_per_side * tile::k_tile_px + 2 * tile::k_padding_px;
+    const std::int64_t side = config.tiles_per_side * config.encoder.tile_px + 2 * tile::k_padding_px;
     tile::PixelBlock pixels{torch::empty({images, side, side}), torch::empty({images, 1, 1}),
                             torch::empty({images, side, side}, torch::kUInt8)};
     const simulator::SimulationTarget target{{pixels.electrons.data_ptr<float>(), images, side, side},
@@ -28,71 +106,75 @@ Batch make_batch(const TrainingConfig& config, const simulator::GalaxyDecoder* d
 
     Batch batch;
     batch.range = range;
+    batch.compression_scale = config.encoder.compression_scales.front();
     batch.conditions = {torch::empty({images, encoder::k_condition_count}), torch::empty({images, 1}), {}};
     at::Tensor filters = torch::empty({images, tile::k_filter_count, tile::k_filter_px, tile::k_filter_px});
-    batch.psf_profiles = torch::empty({images, encoder::k_profile_length});
+    batch.psf_profiles = torch::empty({images, encoder::k_profile_length + 1});
     for (std::int64_t i = 0; i < images; ++i) {
         const simulator::Conditions& conditions = truths[static_cast<std::size_t>(i)].conditions;
         pixels.background_e[i] = conditions.background_e;
+        batch.psf_fwhm_px.push_back(conditions.psf.fwhm_px());
         batch.conditions.rate[i] = encoder::rate_conditioning(conditions.sources_per_tile);
         filters[i] = tile::matched_filters(conditions.psf);
         const auto numbers = encoder::conditioning(conditions.psf, conditions.background_e);
         const auto profile = encoder::psf_profile(conditions.psf);
         std::copy(numbers.begin(), numbers.end(), batch.conditions.numbers.data_ptr<float>() + i * encoder::k_condition_count);
-        std::copy(profile.begin(), profile.end(), batch.psf_profiles.data_ptr<float>() + i * encoder::k_profile_length);
+        std::copy(profile.begin(), profile.end(), batch.psf_profiles.data_ptr<float>() + i * (encoder::k_profile_length + 1));
     }
     batch.features = tile::features(pixels, filters, config.encoder.compression_scales);
-    batch.conditions.ln_noise = 0.5 * torch::log(pixels.background_e).unsqueeze(-1);
-    batch.labels = make_labels(truths, config.simulator.prior.label_flux_min_e, config.tiles_per_side, config.encoder.max_sources);
-    batch.is_star = torch::empty({static_cast<std::int64_t>(batch.labels.sources.size())});
-    for (std::size_t k = 0; k < batch.labels.sources.size(); ++k) {
-        batch.is_star.data_ptr<float>()[k] = batch.labels.sources[k].is_star ? 1.0f : 0.0f;
-    }
+    batch.conditions.ln_noise = (0.5 * torch::log(pixels.background_e).squeeze(-1)).contiguous();
+    batch.labels = make_labels(truths, {.label_flux_min_e = config.simulator.prior.label_flux_min_e,
+                                        .tiles_per_side = config.tiles_per_side,
+                                        .tile_px = config.encoder.tile_px,
+                                        .max_sources = config.encoder.max_sources,
+                                        .latents = decoder ? static_cast<std::int64_t>(decoder->latents()) : 0});
+    if (config.encoder.reach > 0) batch.context = contexts(batch.labels, config.encoder.reach, config.encoder.max_sources);
     return batch;
 }
 
-encoder::SourceWindows windows_at_inferred_locations(const Batch& batch, const encoder::TilePosterior& q) {
-    const auto n = batch.labels.sources.size();
-    const at::Tensor u_sd = q.u_sd.detach().contiguous(), v_sd = q.v_sd.detach().contiguous(), weight = q.log_weight.detach().exp();
-    const auto u_at = u_sd.accessor<float, 5>(), v_at = v_sd.accessor<float, 5>(), weight_at = weight.accessor<float, 5>();
-    const std::int64_t parts = u_sd.size(2), tile_cols = u_sd.size(4);
-    std::vector<std::int64_t> image(n), row(n), col(n);
-    encoder::SourceWindows windows;
-    windows.offset_px = torch::empty({static_cast<std::int64_t>(n), 2});
-    auto offset = windows.offset_px.accessor<float, 2>();
-    for (std::size_t k = 0; k < n; ++k) {
-        const LabelledSource& s = batch.labels.sources[k];
-        RandomStream random{batch.range.seed, StreamPurpose::crop, batch.range.step,
-                            batch.range.first_sample + static_cast<std::uint32_t>(s.image),
-                            static_cast<std::uint32_t>((s.tile_row * tile_cols + s.tile_col) * 4 + s.slot)};
-        const auto moved = [&](double at_px, float sd_tiles) {
-            return at_px + std::min<double>(k_location_error_max_px, tile::k_tile_px * sd_tiles) * random.normal();
-        };
-        std::int64_t c = 0;
-        if (parts > 1) {
-            for (double u = random.uniform(); c + 1 < parts && u > weight_at[s.image][s.slot][c][s.tile_row][s.tile_col]; ++c) {
-                u -= weight_at[s.image][s.slot][c][s.tile_row][s.tile_col];
-            }
+SourceBatch pick_sources(const Batch& batch, const encoder::TilePosterior& posterior, GivenAs given_as, std::size_t most_per_image) {
+    SourceBatch out;
+    std::vector<float> is_star, weight;
+    const auto& labelled = batch.labels.sources;  // image by image
+    for (std::size_t first = 0, last = 0; first < labelled.size(); first = last) {
+        while (last < labelled.size() && labelled[last].image == labelled[first].image) ++last;
+        const std::size_t n = last - first, picked = std::min(n, most_per_image);
+        for (std::size_t k = 0; k < picked; ++k) {
+            out.sources.push_back(first + k * n / picked);
+            is_star.push_back(labelled[out.sources.back()].is_star ? 1.0f : 0.0f);
+            weight.push_back(static_cast<float>(n) / static_cast<float>(picked));
         }
-        const double x = moved(s.x_px, u_at[s.image][s.slot][c][s.tile_row][s.tile_col]);
-        const double y = moved(s.y_px, v_at[s.image][s.slot][c][s.tile_row][s.tile_col]);
-        image[k] = s.image;
-        col[k] = std::lround(x);
-        row[k] = std::lround(y);
-        offset[static_cast<std::int64_t>(k)][0] = static_cast<float>(x - static_cast<double>(col[k]));
-        offset[static_cast<std::int64_t>(k)][1] = static_cast<float>(y - static_cast<double>(row[k]));
     }
-    windows.features = tile::crops(batch.features, image, row, col, tile::k_padded_tile_px);
-    windows.psf_index = torch::tensor(image);
-    windows.conditions = batch.conditions.numbers.index_select(0, windows.psf_index);
-    windows.psf_profiles = batch.psf_profiles;
-    return windows;
+    const std::size_t picked = out.sources.size();
+    out.is_star = torch::tensor(is_star);
+    out.weight = torch::tensor(weight);
+    std::vector<std::int64_t> which(out.sources.begin(), out.sources.end());
+    if (batch.labels.shape_latents.defined()) out.shape_latents = batch.labels.shape_latents.index_select(0, torch::tensor(which));
+
+    const Placing placing{batch, plain(posterior), given_as};
+    const std::size_t n = (picked + k_windows_multiple - 1) / k_windows_multiple * k_windows_multiple;
+    std::vector<std::int64_t> image(n), row(n), col(n);
+    out.windows.given = torch::empty({static_cast<std::int64_t>(n), encoder::k_given_count});
+    for (std::size_t k = 0; k < n; ++k) {
+        const LabelledSource& source = batch.labels.sources[out.sources[k < picked ? k : 0]];
+        const encoder::GivenSource given = placing.given(source);
+        image[k] = source.image;
+        col[k] = std::lround(given.x_px);
+        row[k] = std::lround(given.y_px);
+        const auto numbers = encoder::given_numbers(given);
+        std::copy(numbers.begin(), numbers.end(), out.windows.given.data_ptr<float>() + static_cast<std::int64_t>(k) * encoder::k_given_count);
+    }
+    out.windows.features = tile::crops(batch.features, image, row, col, tile::k_padded_tile_px);
+    out.windows.psf_index = torch::tensor(image);
+    out.windows.conditions = batch.conditions.numbers.index_select(0, out.windows.psf_index);
+    out.windows.psf_profiles = batch.psf_profiles;
+    encoder::add_star_channels(out.windows, batch.compression_scale);
+    return out;
 }
 
-double mean_rate(const simulator::SimulatorConfig& config) {
-    const double low = config.conditions.sources_per_tile_low;
-    const double high = config.conditions.sources_per_tile_high;
-    return high > low ? (high - low) / std::log(high / low) : low;
+double labelled_per_tile(const TrainingConfig& config) {
+    const double side = static_cast<double>(config.encoder.tile_px) / static_cast<double>(simulator::k_rate_tile_px);
+    return mean_rate(config.simulator.conditions) * side * side;
 }
 
 encoder::ModelCard make_card(const TrainingConfig& config, std::int64_t steps, const std::string& metrics_json) {
@@ -101,7 +183,7 @@ encoder::ModelCard make_card(const TrainingConfig& config, std::int64_t steps, c
         return survey::Psf({{1.0, sigma1}, {b * sigma2 * sigma2 / (sigma1 * sigma1) + 1e-9, sigma2}}).fwhm_px();
     };
     encoder::ModelCard card;
-    card.sources_per_tile = mean_rate(config.simulator);
+    card.sources_per_tile = mean_rate(conditions);
     card.label_flux_min_e = config.simulator.prior.label_flux_min_e;
     card.star_fraction = config.simulator.prior.star_fraction;
     card.psf_fwhm_px_low = fwhm(conditions.psf_sigma1_px_low, conditions.psf_sigma2_px_low, 0);

@@ -11,6 +11,8 @@ void describe(ConfigVisitor& visitor, TrainingConfig& config) {
     visitor.field("steps", config.steps, "optimiser steps", Range{1, 4e9});
     visitor.field("images_per_step", config.images_per_step, "simulated images of one step, over all ranks", Range{1, 65536});
     visitor.field("tiles_per_side", config.tiles_per_side, "labelled tiles along an image's side", Range{1, 512});
+    visitor.field("sources_per_image", config.sources_per_image,
+                  "sources of each image, at most, whose type and shape are learnt", Range{1, 1e6});
     visitor.field("learning_rate", config.learning_rate, "of the optimiser, at its highest", k_positive);
     visitor.field("warmup_steps", config.warmup_steps, "steps of linear warm-up", k_not_negative);
     visitor.field("final_learning_rate_share", config.final_learning_rate_share, "last learning rate against the highest (cosine)",
@@ -42,8 +44,13 @@ void check_training(const TrainingConfig& config, int ranks) {
         throw ConfigError(fmt::format("galaxies: size_unit_px_low ({}) is above size_unit_px_high ({})", config.galaxies.size_unit_px_low,
                                       config.galaxies.size_unit_px_high));
     }
-    if (config.encoder.bands.size() != 1) {
-        throw ConfigError(fmt::format("encoder.bands names {} bands; the simulator draws one", config.encoder.bands.size()));
+    encoder::check_encoder(config.encoder);
+    if (config.tiles_per_side * config.encoder.tile_px % 4 != 0) {
+        throw ConfigError(fmt::format("tiles_per_side ({}) of encoder.tile_px ({}) pixels are no whole number of 4-pixel cells; use an even number",
+                                      config.tiles_per_side, config.encoder.tile_px));
+    }
+    if (config.simulator.prior.galaxies == simulator::GalaxyModel::bulge_disk && !config.galaxies.model.empty()) {
+        throw ConfigError("galaxies.model is given, but simulator.prior.galaxies is \"bulge_disk\": set it to \"learnt\" or leave the model out");
     }
 }
 

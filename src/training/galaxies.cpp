@@ -1,9 +1,11 @@
 #include "bliss/training/galaxies.hpp"
 
+#include "bliss/core/error.hpp"
 #include "bliss/core/statistics.hpp"
 #include "flat_parameters.hpp"
 #include "schedule.hpp"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <torch/torch.h>
 
@@ -62,7 +64,7 @@ std::vector<std::vector<double>> galaxies_of(simulator::PriorConfig prior, const
         lists[0].push_back(std::log(galaxy.flux_e));
         lists[1].push_back(std::log(shape.half_light_radius_px / simulator::size_unit_px(prior, galaxy.flux_e)));
         lists[2].push_back(std::hypot(shape.e1, shape.e2));
-        lists[3].push_back(shape.concentration);
+        lists[3].push_back(simulator::concentration_of(galaxy.light));
     }
     return lists;
 }
@@ -113,8 +115,7 @@ private:
             mean.backward();
             for (FlatParameters* const parameters : {&decoder, &encoder}) {
                 reduce(*parameters, comm_);
-                parameters->step(cosine_schedule(config_.learning_rate, config_.warmup_steps, config_.steps, k_final_rate_share, step),
-                                 k_gradient_norm_limit, k_average_decay);
+                take_step(*parameters, config_.steps, step);
             }
             if (Clock::now() - said >= k_log_interval || step + 1 == config_.steps) {
                 said = Clock::now();
@@ -126,8 +127,17 @@ private:
         encoder.swap_average();
     }
 
+    void take_step(FlatParameters& parameters, std::int64_t steps, std::int64_t step) const {
+        const double rate = cosine_schedule(config_.learning_rate, config_.warmup_steps, steps, k_final_rate_share, step);
+        // All ranks hold the same gradients, so all of them end here or none.
+        if (!std::isfinite(parameters.step(rate, k_gradient_norm_limit, k_average_decay))) {
+            throw Error(fmt::format("galaxies: the gradients of step {} (seed {}) are not finite; lower galaxies.learning_rate", step, seed_));
+        }
+    }
+
     /// Fits the couplings to codes of training galaxies by maximum likelihood.
     void fit_couplings() {
+        if (config_.vae.couplings == 0) return;
         std::vector<at::Tensor> batches;
         {
             const torch::NoGradGuard no_grad;
@@ -144,8 +154,7 @@ private:
             const at::Tensor picked = codes.index_select(0, torch::randint(codes.size(0), {k_codes_per_step}, torch::kLong));
             const at::Tensor loss = -vae_.decoder->log_density(picked).mean();
             loss.backward();
-            parameters.step(cosine_schedule(config_.learning_rate, config_.warmup_steps, config_.coupling_steps, k_final_rate_share, step),
-                            k_gradient_norm_limit, k_average_decay);
+            take_step(parameters, config_.coupling_steps, step);
             if ((step + 1) % 500 == 0) {
                 spdlog::info("galaxies: couplings {}/{}  {:.3f} nats a galaxy", step + 1, config_.coupling_steps, loss.item<double>());
             }

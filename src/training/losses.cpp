@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
-#include <tuple>
 
 namespace bliss::training {
 namespace {
@@ -16,11 +15,8 @@ namespace {
 using TilesOfCount = std::vector<std::vector<std::size_t>>;
 
 std::map<std::size_t, TilesOfCount> group_by_count(const Labels& labels) {
-    std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, std::vector<std::size_t>> tiles;
-    for (std::size_t k = 0; k < labels.sources.size(); ++k) {
-        const LabelledSource& s = labels.sources[k];
-        tiles[{s.image, s.tile_row, s.tile_col}].push_back(k);
-    }
+    std::map<std::int64_t, std::vector<std::size_t>> tiles;
+    for (std::size_t k = 0; k < labels.sources.size(); ++k) tiles[labels.sources[k].tile].push_back(k);
     std::map<std::size_t, TilesOfCount> groups;
     for (auto& [tile, members] : tiles) groups[members.size()].push_back(std::move(members));
     return groups;
@@ -32,26 +28,23 @@ struct SlotLikelihood {
     at::Tensor flux;
 };
 
+/// @param slot place of the slot among those of all counts
 SlotLikelihood slot_likelihood(const encoder::TilePosterior& q, const Labels& labels, const std::vector<std::size_t>& which,
                                std::int64_t slot) {
     const auto n = static_cast<std::int64_t>(which.size());
-    const at::Tensor& shape = q.u_mean;  // (B, M, C, T, T)
-    const std::int64_t parts = shape.size(2), tiles = shape.size(3) * shape.size(4);
-    at::Tensor index = torch::empty({n, parts}, torch::kLong);
+    at::Tensor tile = torch::empty({n}, torch::kLong);
     at::Tensor truth = torch::empty({3, n, 1});
-    auto index_at = index.accessor<std::int64_t, 2>();
+    std::int64_t* const tile_at = tile.data_ptr<std::int64_t>();
     auto truth_at = truth.accessor<float, 3>();
     for (std::int64_t i = 0; i < n; ++i) {
         const LabelledSource& s = labels.sources[which[static_cast<std::size_t>(i)]];
-        for (std::int64_t c = 0; c < parts; ++c) {
-            index_at[i][c] = ((s.image * shape.size(1) + slot) * parts + c) * tiles + s.tile_row * shape.size(4) + s.tile_col;
-        }
+        tile_at[i] = s.tile;
         truth_at[0][i][0] = s.u;
         truth_at[1][i][0] = s.v;
         truth_at[2][i][0] = s.ln_flux_e;
     }
-    const auto pick = [&](const at::Tensor& parameter) { return parameter.flatten().index_select(0, index.flatten()).view({n, parts}); };
-    const at::Tensor log_weight = pick(q.log_weight);  // (n, C)
+    const auto pick = [&](const at::Tensor& parameter) { return parameter.select(1, slot).index_select(0, tile); };  // (n, C)
+    const at::Tensor log_weight = pick(q.log_weight);
     const at::Tensor location = encoder::log_truncated_normal(truth[0], pick(q.u_mean), pick(q.u_sd)) +
                                 encoder::log_truncated_normal(truth[1], pick(q.v_mean), pick(q.v_sd));
     const at::Tensor flux = encoder::log_normal(truth[2], pick(q.ln_flux_mean), pick(q.ln_flux_sd));
@@ -70,7 +63,8 @@ at::Tensor log_likelihood_of_set(const encoder::TilePosterior& q, const Labels& 
     std::vector<std::vector<at::Tensor>> of_source_in_slot(n);
     for (std::size_t source = 0; source < n; ++source) {
         for (std::size_t slot = 0; slot < n; ++slot) {
-            const SlotLikelihood one = slot_likelihood(q, labels, column(tiles, source), static_cast<std::int64_t>(slot));
+            const SlotLikelihood one = slot_likelihood(
+                q, labels, column(tiles, source), encoder::slot_index(static_cast<std::int64_t>(n), static_cast<std::int64_t>(slot)));
             of_source_in_slot[source].push_back(one.location + one.flux);
         }
     }
@@ -95,7 +89,7 @@ DetectionLoss detection_loss(const encoder::TilePosterior& q, const Labels& labe
     loss.flux = torch::zeros({});
     for (const auto& [n, tiles] : group_by_count(labels)) {
         if (n == 1) {
-            const SlotLikelihood one = slot_likelihood(q, labels, column(tiles, 0), 0);
+            const SlotLikelihood one = slot_likelihood(q, labels, column(tiles, 0), encoder::slot_index(1, 0));
             loss.location = loss.location - one.location.sum();
             loss.flux = loss.flux - one.flux.sum();
         } else {

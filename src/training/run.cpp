@@ -29,7 +29,8 @@ nlohmann::json to_json(const StepReport& report, const std::string& prefix) {
             {prefix + "loss_count", report.loss_count},
             {prefix + "loss_location", report.loss_location},
             {prefix + "loss_flux", report.loss_flux},
-            {prefix + "loss_type", report.loss_type}};
+            {prefix + "loss_type", report.loss_type},
+            {prefix + "loss_shape", report.loss_shape}};
 }
 
 /// Adds one line to metrics.jsonl.
@@ -68,6 +69,7 @@ public:
         sum_.loss_location += report.loss_location;
         sum_.loss_flux += report.loss_flux;
         sum_.loss_type += report.loss_type;
+        sum_.loss_shape += report.loss_shape;
         sum_.gradient_norm += report.gradient_norm;
         sum_.learning_rate = report.learning_rate;
         sum_.step = report.step;
@@ -76,7 +78,8 @@ public:
 
     nlohmann::json close(double tiles_per_step) {
         const double n = static_cast<double>(std::max<std::int64_t>(1, steps_));
-        for (double* value : {&sum_.loss, &sum_.loss_count, &sum_.loss_location, &sum_.loss_flux, &sum_.loss_type, &sum_.gradient_norm}) {
+        for (double* value : {&sum_.loss, &sum_.loss_count, &sum_.loss_location, &sum_.loss_flux, &sum_.loss_type, &sum_.loss_shape,
+                              &sum_.gradient_norm}) {
             *value /= n;
         }
         nlohmann::json line = to_json(sum_, "");
@@ -99,9 +102,9 @@ void say_progress(const TrainingConfig& config, const nlohmann::json& line, doub
     const double left = seconds / static_cast<double>(std::max<std::int64_t>(1, steps_this_run)) *
                         static_cast<double>(config.steps - step);
     spdlog::info(
-        "step {}/{}  loss {:.5f} a tile (count {:.5f}), location {:.3f} flux {:.3f} type {:.3f} a source  {:.0f} tiles/s  {:%H:%M:%S} left",
+        "step {}/{}  loss {:.5f} a tile (count {:.5f}), location {:.3f} flux {:.3f} type {:.3f} a source, shape {:.3f} a galaxy  {:.0f} tiles/s  {:%H:%M:%S} left",
         step, config.steps, line.at("loss").get<double>(), line.at("loss_count").get<double>(), line.at("loss_location").get<double>(),
-        line.at("loss_flux").get<double>(), line.at("loss_type").get<double>(), line.at("tiles_per_s").get<double>(),
+        line.at("loss_flux").get<double>(), line.at("loss_type").get<double>(), line.at("loss_shape").get<double>(), line.at("tiles_per_s").get<double>(),
         std::chrono::seconds(static_cast<std::int64_t>(left)));
 }
 
@@ -116,7 +119,11 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
 
     if (!options.dry_run) {
         comm::agree_on(comm, [&] {
-            if (root) create_folder(options.output);
+            if (!root) return;
+            create_folder(options.output);
+            // A run that starts over and is killed early must not go on from the old checkpoint.
+            if (!options.fresh) return;
+            for (const fs::path& old : {checkpoint, model}) fs::remove(old);
         });
     }
     Trainer trainer{config, comm, galaxy_stage(config, options, comm)};
@@ -138,10 +145,6 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
         if (!validation.is_object()) validation = nlohmann::json::object();
         if (root && resume) forget_after(metrics, trainer.steps_done());
         if (root && !resume) fs::remove(metrics);
-        // A run that starts over and is killed early must not go on from the old checkpoint.
-        if (root && options.fresh) {
-            for (const fs::path& old : {checkpoint, model}) fs::remove(old);
-        }
         if (root) write_file(options.output / "config.toml", to_toml(config));
     });
     if (resume) spdlog::info("resuming at step {} from {}", trainer.steps_done(), checkpoint.string());

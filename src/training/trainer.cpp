@@ -45,41 +45,49 @@ private:
 
 /// Sums of losses, in the order of StepReport, with what they are divided by.
 struct LossSums {
-    double count = 0, location = 0, flux = 0, type = 0, sources = 0, tiles = 0;
+    double count = 0, location = 0, flux = 0, type = 0, shape = 0, sources = 0, galaxies = 0, tiles = 0;
 
     StepReport report(const comm::Communicator& comm) const {
-        std::vector<double> all{count, location, flux, type, sources, tiles};
+        std::vector<double> all{count, location, flux, type, shape, sources, galaxies, tiles};
         comm.all_reduce_sum(std::span<double>{all});
-        const double n = std::max(1.0, all[4]);
+        const double n = std::max(1.0, all[5]);
         StepReport out;
-        out.loss = (all[0] + all[1] + all[2]) / all[5];
-        out.loss_count = all[0] / all[5];
+        out.loss = (all[0] + all[1] + all[2]) / all[7];
+        out.loss_count = all[0] / all[7];
         out.loss_location = all[1] / n;
         out.loss_flux = all[2] / n;
         out.loss_type = all[3] / n;
+        out.loss_shape = all[4] / std::max(1.0, all[6]);
         return out;
     }
+};
+
+/// One of the model's networks with its optimiser.
+struct Network {
+    std::string name;
+    FlatParameters parameters;
 };
 
 }  // namespace
 
 struct Trainer::Impl {
     Impl(const TrainingConfig& settings, const comm::Communicator& communicator, std::optional<encoder::Galaxies> galaxies)
-        : config{settings}, comm{communicator.duplicate()}, model{make_model(settings)}, detection{*model.detection},
-          classification{*model.classification} {
-        comm_broadcast(detection.values());
-        comm_broadcast(classification.values());
+        : config{settings}, comm{communicator.duplicate()}, model{make_model(settings, std::move(galaxies))} {
+        networks.push_back({"detection", FlatParameters{*model.detection}});
+        networks.push_back({"classification", FlatParameters{*model.classification}});
+        if (model.galaxy) networks.push_back({"galaxy", FlatParameters{*model.galaxy}});
+        for (Network& network : networks) comm_broadcast(network.parameters.values());
         bfloat16 = encoder::choose_precision(config.precision, comm) == encoder::Precision::bfloat16;
         images_of_rank = config.images_per_step / comm.size();
-        model.galaxies = std::move(galaxies);
+        model.prior = config.simulator.prior;
         if (model.galaxies) galaxy_decoder = model.galaxies->decoder->exported();
     }
 
     [[nodiscard]] const simulator::GalaxyDecoder* decoder() const { return galaxy_decoder ? &*galaxy_decoder : nullptr; }
 
-    static encoder::Model make_model(const TrainingConfig& settings) {
+    static encoder::Model make_model(const TrainingConfig& settings, std::optional<encoder::Galaxies> galaxies) {
         torch::manual_seed(static_cast<std::uint64_t>(settings.seed));
-        return encoder::Model{settings.encoder};
+        return encoder::Model{settings.encoder, std::move(galaxies)};
     }
 
     void comm_broadcast(at::Tensor& block) {
@@ -93,7 +101,8 @@ struct Trainer::Impl {
         at::Tensor raw;
         {
             const MixedPrecision mixed{bfloat16};
-            raw = model.detection->forward(batch.features, batch.conditions);
+            const at::Tensor tiles = model.detection->trunk(batch.features, batch.conditions).flatten(1, 2);
+            raw = model.detection->head(tiles, batch.context, batch.conditions);
         }
         const encoder::TilePosterior q = model.detection->posterior(raw, batch.conditions);
         const DetectionLoss loss = detection_loss(q, batch.labels);
@@ -104,16 +113,53 @@ struct Trainer::Impl {
         sums.tiles += static_cast<double>(batch.labels.count.numel());
         sums.sources += static_cast<double>(batch.labels.sources.size());
         if (batch.labels.sources.empty()) return;
+        const double global_sources = global_tiles * labelled_per_tile(config);
+        const SourceBatch picked = pick_sources(batch, q, GivenAs::mixed, static_cast<std::size_t>(config.sources_per_image));
+        const auto add = [&](double& sum, const at::Tensor& loss_of_network) {
+            if (backward) (loss_of_network / global_sources).backward();
+            sum += loss_of_network.item<double>();
+        };
+        add(sums.type, type_loss(picked));
+        if (!model.galaxy) return;
+        sums.galaxies += (picked.weight * (1 - picked.is_star)).sum().item<double>();
+        add(sums.shape, shape_loss(picked));
+    }
 
-        const encoder::SourceWindows windows = windows_at_inferred_locations(batch, q);
+    /// -ln q of the sources' types, summed.
+    at::Tensor type_loss(const SourceBatch& picked) {
         at::Tensor logits;
         {
             const MixedPrecision mixed{bfloat16};
-            logits = model.classification->forward(windows);
+            logits = model.classification->forward(picked.windows).slice(0, 0, picked.is_star.size(0));
         }
-        const at::Tensor type_loss = torch::binary_cross_entropy_with_logits(logits, batch.is_star, {}, {}, at::Reduction::Sum);
-        if (backward) (type_loss / (global_tiles * mean_rate(config.simulator))).backward();
-        sums.type += type_loss.item<double>();
+        return torch::binary_cross_entropy_with_logits(logits, picked.is_star, picked.weight, {}, at::Reduction::Sum);
+    }
+
+    /// -ln q of the galaxies' shape latents, summed.
+    at::Tensor shape_loss(const SourceBatch& picked) {
+        encoder::ShapePosterior shape;
+        {
+            const MixedPrecision mixed{bfloat16};
+            shape = model.galaxy->forward(picked.windows);
+        }
+        const std::int64_t n = picked.is_star.size(0);
+        shape = {shape.mean.slice(0, 0, n), shape.precision_factor.slice(0, 0, n)};
+        return -(picked.weight * (1 - picked.is_star) * shape.log_density(picked.shape_latents)).sum();
+    }
+
+    /// Of the galaxy decoder's weights; empty without one.
+    [[nodiscard]] std::string galaxies_sha256() const {
+        if (!model.galaxies) return {};
+        std::string bytes;
+        for (const auto& item : model.galaxies->decoder->named_parameters()) {
+            const at::Tensor weights = item.value().detach().contiguous();
+            bytes.append(static_cast<const char*>(weights.data_ptr()), static_cast<std::size_t>(weights.numel()) * sizeof(float));
+        }
+        return sha256_of_text(bytes);
+    }
+
+    void swap_averages() {
+        for (Network& network : networks) network.parameters.swap_average();
     }
 
     void reduce(FlatParameters& parameters) {
@@ -125,8 +171,7 @@ struct Trainer::Impl {
     comm::Communicator comm;
     encoder::Model model;
     std::optional<simulator::GalaxyDecoder> galaxy_decoder;
-    FlatParameters detection;
-    FlatParameters classification;
+    std::vector<Network> networks;
     bool bfloat16 = false;
     std::int64_t images_of_rank = 0;
     std::int64_t steps_done = 0;
@@ -152,26 +197,22 @@ StepReport Trainer::step() {
                                        static_cast<std::uint32_t>(self.comm.rank() * self.images_of_rank)};
     const Batch batch = make_batch(config, self.decoder(), range, self.images_of_rank);
     const double tiles = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
-    self.detection.zero_gradients();
-    self.classification.zero_gradients();
+    for (Network& network : self.networks) network.parameters.zero_gradients();
     LossSums sums;
     self.run(batch, tiles, true, sums);
-    self.reduce(self.detection);
-    self.reduce(self.classification);
+    for (Network& network : self.networks) self.reduce(network.parameters);
     StepReport report = sums.report(self.comm);
     report.learning_rate = learning_rate_at(config, self.steps_done);
-    const auto take_step = [&](FlatParameters& parameters) {
-        const double norm = parameters.step(report.learning_rate, config.gradient_norm_limit, config.weight_average_decay);
+    for (Network& network : self.networks) {
+        const double norm = network.parameters.step(report.learning_rate, config.gradient_norm_limit, config.weight_average_decay);
         comm::agree_on(self.comm, [&] {
             if (std::isfinite(norm)) return;
             throw Error(fmt::format("training: the gradients of step {} (seed {}) are not finite; the last checkpoint is good, lower "
                                     "learning_rate",
                                     self.steps_done, config.seed));
         });
-        return norm;
-    };
-    report.gradient_norm = take_step(self.detection);
-    take_step(self.classification);
+        if (network.name == "detection") report.gradient_norm = norm;
+    }
     report.step = ++self.steps_done;
     return report;
 }
@@ -179,8 +220,7 @@ StepReport Trainer::step() {
 StepReport Trainer::validate() {
     Impl& self = *impl_;
     const torch::NoGradGuard no_grad;
-    self.detection.swap_average();
-    self.classification.swap_average();
+    self.swap_averages();
     LossSums sums;
     const std::int64_t ranks = self.comm.size();
     const std::int64_t begin = self.config.validation_images * self.comm.rank() / ranks;
@@ -190,8 +230,7 @@ StepReport Trainer::validate() {
                                            static_cast<std::uint32_t>(first)};
         self.run(make_batch(self.config, self.decoder(), range, std::min(self.images_of_rank, end - first)), 1, false, sums);
     }
-    self.detection.swap_average();
-    self.classification.swap_average();
+    self.swap_averages();
     StepReport report = sums.report(self.comm);
     report.step = self.steps_done;
     return report;
@@ -199,19 +238,21 @@ StepReport Trainer::validate() {
 
 void Trainer::synchronize() {
     if (impl_->comm.size() == 1) return;
-    for (FlatParameters* const parameters : {&impl_->detection, &impl_->classification}) {
-        for (auto& [name, block] : parameters->state()) impl_->comm_broadcast(block);
+    for (Network& network : impl_->networks) {
+        for (auto& [name, block] : network.parameters.state()) impl_->comm_broadcast(block);
     }
 }
 
 void Trainer::save_checkpoint(const std::filesystem::path& path, const std::string& metrics_json) {
     encoder::TensorFile file;
-    for (auto& [name, tensor] : impl_->detection.state()) file.tensors.emplace("detection." + name, tensor);
-    for (auto& [name, tensor] : impl_->classification.state()) file.tensors.emplace("classification." + name, tensor);
+    for (Network& network : impl_->networks) {
+        for (auto& [name, tensor] : network.parameters.state()) file.tensors.emplace(network.name + "." + name, tensor);
+    }
     file.metadata = {{"format", "bliss-checkpoint"},
                      {"step", std::to_string(impl_->steps_done)},
                      {"metrics", metrics_json},
-                     {"configuration", to_toml(impl_->config, false)}};
+                     {"configuration", to_toml(impl_->config, false)},
+                     {"galaxies", impl_->galaxies_sha256()}};
     encoder::write_tensor_file(path, file);
 }
 
@@ -228,6 +269,10 @@ std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
                                     "start over or another --output",
                                     path.string(), sha256_of_text(text("configuration")), sha256_of_text(mine)));
     }
+    if (text("galaxies") != impl_->galaxies_sha256()) {
+        throw DataError(fmt::format("{}: the checkpoint was trained with other galaxies than this run's; use --fresh to start over",
+                                    path.string()));
+    }
     const auto fill = [&](const std::string& network, FlatParameters& parameters) {
         for (auto& [name, tensor] : parameters.state()) {
             const auto found = file.tensors.find(network + name);
@@ -243,19 +288,16 @@ std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
     if (std::from_chars(step.data(), step.data() + step.size(), impl_->steps_done).ec != std::errc{}) {
         throw DataError(fmt::format("{}: the checkpoint's step '{}' is no number; use --fresh to start over", path.string(), step));
     }
-    fill("detection.", impl_->detection);
-    fill("classification.", impl_->classification);
+    for (Network& network : impl_->networks) fill(network.name + ".", network.parameters);
     return text("metrics");
 }
 
 void Trainer::save_model(const std::filesystem::path& path, const std::string& metrics_json) {
     Impl& self = *impl_;
     self.model.card = make_card(self.config, self.steps_done, metrics_json);
-    self.detection.swap_average();
-    self.classification.swap_average();
+    self.swap_averages();
     encoder::save_model(path, self.model);
-    self.detection.swap_average();
-    self.classification.swap_average();
+    self.swap_averages();
 }
 
 }  // namespace bliss::training

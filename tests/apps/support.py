@@ -84,10 +84,10 @@ def bliss(*arguments, ranks=0, threads=1, file_bytes=None):
     return finish(start(*arguments, ranks=ranks, threads=threads, file_bytes=file_bytes))
 
 
-def simulate(folder, frames, ranks=0, threads=1):
-    """Writes a survey of small simulated frames."""
+def simulate(folder, frames, ranks=0, threads=1, more=()):
+    """Small frames of the shipped simulation."""
     return bliss("simulate", SIMULATION, "-o", folder, "--set", f"frames={frames}", "--set", f"height_px={HEIGHT_PX}",
-                 "--set", f"width_px={WIDTH_PX}", ranks=ranks, threads=threads)
+                 "--set", f"width_px={WIDTH_PX}", *more, ranks=ranks, threads=threads)
 
 
 def sha256(path):

@@ -19,7 +19,10 @@ from support import HEIGHT_PX, REAL_CONFIG, REAL_FOLDER, WIDTH_PX, Case, bliss, 
 
 UNITS = {"x_px": "px", "y_px": "px", "x_err_px": "px", "y_err_px": "px", "x_low_px": "px", "x_high_px": "px", "y_low_px": "px", "y_high_px": "px",
          "ra_deg": "deg", "dec_deg": "deg",
-         "flux_nmgy": "nmgy", "flux_err_nmgy": "nmgy", "mag": "mag", "mag_err": "mag"}
+         "flux_nmgy": "nmgy", "flux_err_nmgy": "nmgy", "mag": "mag", "mag_err": "mag",
+         "half_light_radius_px": "px", "half_light_radius_err_px": "px", "half_light_radius_low_px": "px",
+         "half_light_radius_high_px": "px", "angle_deg": "deg", "angle_err_deg": "deg"}
+SAMPLES = 6
 MODE, FLOOR = 16, 0.05
 
 
@@ -52,13 +55,13 @@ class Catalogue(Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.first_run = cls.catalog(REAL_CONFIG, cls.shared)
+        cls.first_run = cls.catalog(REAL_CONFIG, cls.shared, "--samples", SAMPLES)
         cls.path = cls.shared / "catalog.h5"
         with h5py.File(cls.path) as file:
-            cls.sources, cls.fields = file["catalog"][:], file["fields"][:]
+            cls.sources, cls.fields, cls.samples = file["catalog"][:], file["fields"][:], file["samples"][:]
             cls.attributes = {name: text(value) for name, value in file.attrs.items()}
             cls.member_attributes = {name: {key: text(value) for key, value in file[name].attrs.items()}
-                                     for name in ("catalog", "fields")}
+                                     for name in ("catalog", "fields", "samples")}
         cls.half = float(numpy.median(cls.sources["p_source"]))
 
     def setUp(self):
@@ -66,7 +69,7 @@ class Catalogue(Case):
         self.assertDone(self.first_run)
 
     def test_attributes(self):
-        self.assertEqual(self.attributes["schema_version"], "2")
+        self.assertEqual(self.attributes["schema_version"], "3")
         self.assertIn(f"bliss-mpi {self.attributes['program_version']}\n", bliss("--version").out)
         self.assertEqual(self.attributes["model_sha256"], sha256(self.model))
         configuration = self.attributes["configuration"]
@@ -75,7 +78,8 @@ class Catalogue(Case):
             self.assertIn(line, configuration.splitlines())
 
     def test_every_member_has_its_unit_and_meaning(self):
-        for dataset, members in (("catalog", self.sources.dtype.names), ("fields", self.fields.dtype.names)):
+        for dataset, rows in (("catalog", self.sources), ("fields", self.fields), ("samples", self.samples)):
+            members = rows.dtype.names
             attributes = self.member_attributes[dataset]
             self.assertEqual(set(attributes), {f"{m}.{what}" for m in members for what in ("unit", "about")})
             for member in members:
@@ -108,6 +112,43 @@ class Catalogue(Case):
         self.assertTrue((numpy.abs(s["x_px"] - 4 * s["tile_col"] - 1.5) < 6).all(), "no further than a neighbouring tile")
         numpy.testing.assert_allclose(s["mag"], 22.5 - 2.5 * numpy.log10(s["flux_nmgy"]), rtol=0, atol=1e-9)
         numpy.testing.assert_array_equal((s["flags"] & MODE) != 0, s["p_source"] >= 0.5)
+
+    def test_shapes(self):
+        s = self.sources
+        for name in ("half_light_radius", "axis_ratio"):
+            unit = "_px" if name == "half_light_radius" else ""
+            low, value, high = (s[f"{name}{what}{unit}"] for what in ("_low", "", "_high"))
+            self.assertTrue(((0 < low) & (low <= value) & (value <= high)).all(), name)
+            self.assertTrue((s[f"{name}_err{unit}"] > 0).all(), name)
+        self.assertTrue((s["axis_ratio_high"] <= 1).all())
+        self.assertTrue(((s["angle_deg"] >= 0) & (s["angle_deg"] < 180) & (s["angle_err_deg"] > 0)).all())
+
+    def test_samples(self):
+        """Joint draws: as many as asked for, of as many sources as expected, and where the catalogue has them."""
+        s = self.samples
+        self.assertEqual(set(s["sample"]), set(range(SAMPLES)))
+        self.assertEqual((self.fields["first_sample"][0], self.fields["sample_count"][0]), (0, len(s)))
+        self.assertEqual(set(s["field_index"]), {0})
+        expected = self.fields["expected_sources"][0]
+        self.assertLess(abs(len(s) / SAMPLES - expected), 0.1 * expected)
+        star = s["is_star"] == 1
+        self.assertTrue(0.05 < star.mean() < 0.95)
+        for name in ("half_light_radius_px", "axis_ratio", "angle_deg"):
+            numpy.testing.assert_array_equal(numpy.isnan(s[name]), star, name)
+        sure = self.sources[(self.sources["p_source"] > 0.99) & (self.sources["flags"] & 1 == 0)]
+        self.assertGreater(len(sure), 100)
+        for sample in range(SAMPLES):
+            one = s[s["sample"] == sample]
+            distance = numpy.hypot(one["x_px"][:, None] - sure["x_px"], one["y_px"][:, None] - sure["y_px"])
+            self.assertGreater((distance.min(axis=0) < 2).mean(), 0.97)
+            numpy.fill_diagonal(between := numpy.hypot(one["x_px"][:, None] - one["x_px"], one["y_px"][:, None] - one["y_px"]), 99)
+            self.assertLess((between.min(axis=0) < 0.5).mean(), 0.02, "one source is not drawn twice")
+
+    def test_without_samples_there_is_no_such_dataset(self):
+        self.assertDone(self.catalog(REAL_CONFIG, self.folder))
+        with h5py.File(self.folder / "catalog.h5") as file:
+            self.assertNotIn("samples", file)
+            numpy.testing.assert_array_equal(file["catalog"][:], self.sources)
 
     def test_sky_positions_are_astropys(self):
         with warnings.catch_warnings(action="ignore"):
@@ -147,7 +188,7 @@ class Catalogue(Case):
             hdus.verify("exception")
             self.assertEqual([hdu.name for hdu in hdus], ["PRIMARY", "CATALOG", "FIELDS"])
             header = hdus["CATALOG"].header
-            self.assertEqual((header["MODELSHA"], header["SCHEMA"]), (sha256(self.model), 2))
+            self.assertEqual((header["MODELSHA"], header["SCHEMA"]), (sha256(self.model), 3))
             self.assertEqual(header["CONFSHA"], self.attributes["configuration_sha256"])
             for column in hdus["CATALOG"].columns:
                 unit = {"px": "pixel"}.get(UNITS.get(column.name), UNITS.get(column.name))  # the FITS standard's word
@@ -187,7 +228,7 @@ class Catalogue(Case):
         self.assertIn(sha256(self.model), out)
         self.assertRegex(out, rf"94-1-12 +r +1489x2048 +{len(self.sources)} .* done\n")
         out = self.assertDone(bliss("info", self.model)).out
-        self.assertRegex(out, r"bands r, at most \d+ source\(s\) a tile, \d{5,} weights")
+        self.assertRegex(out, r"bands r, tiles of 4 px, at most \d+ source\(s\) a tile, \d{5,} weights")
         self.assertRegex(out, r"trained \d+ steps on \d+ simulated tiles")
 
     def test_render(self):

@@ -12,6 +12,8 @@ import unittest
 from pathlib import Path
 
 import h5py
+import numpy
+from astropy.io import fits
 
 from support import TIMEOUT_S, Case, bliss, contents, finish, read_safetensors, simulate, start
 
@@ -143,22 +145,63 @@ class LossCurve(Train):
         ours, theirs = read_metrics(self.folder)[STEPS]["loss"], read_metrics(self.straight)[STEPS]["loss"]
         self.assertGreater(abs(ours - theirs), 1e-3 * abs(theirs))
 
-    def test_a_model_of_two_sources_a_tile_catalogues(self):
-        model = self.folder / "trained"
-        self.assertDone(self.train(model, "--set", "encoder.max_sources=2", "--set", "encoder.components=2"))
+    def catalogue_with(self, *settings):
+        """Trains with these settings, catalogues a simulated frame, and gives its rows and draws."""
+        model = self.folder / "trained/model.safetensors"
+        self.assertDone(self.train(model.parent, "--fresh", *(word for setting in settings for word in ("--set", setting))))
         self.assertDone(simulate(self.folder / "survey", 1))
-        self.assertDone(bliss("catalog", self.folder / "survey/catalog.toml", "--set", f"model={model / 'model.safetensors'}",
-                              "--set", "sources_per_tile=0.1", "--floor", "0.001", "-o", self.folder / "out"))
+        self.assertDone(bliss("catalog", self.folder / "survey/catalog.toml", "--set", f"model={model}", "--set", "sources_per_tile=0.1",
+                              "--floor", "0.02", "--samples", "3", "-o", self.folder / "out"))
         with h5py.File(self.folder / "out/catalog.h5") as file:
-            rows = file["catalog"][:]
-        self.assertEqual(set(rows["slot"]), {0, 1})
-        single = rows[rows["flags"] & 4 == 0]  # not joined over tiles
-        first = {(row["tile_row"], row["tile_col"]): row["p_source"] for row in single if row["slot"] == 0}
-        second = {(row["tile_row"], row["tile_col"]): row["p_source"] for row in single if row["slot"] == 1}
-        both = first.keys() & second.keys()
-        self.assertGreater(len(both), 0)
-        for tile in both:
-            self.assertLessEqual(second[tile], first[tile], "two sources are no more probable than one or two")
+            return file["catalog"][:], file["samples"][:]
+
+    def test_models_of_other_tiles_and_counts_catalogue(self):
+        for name, settings in {"three sources": ["encoder.max_sources=3", "encoder.components=2"],
+                               "independent tiles": ["encoder.reach=0"],
+                               "tiles of 2 px": ["encoder.tile_px=2", "encoder.reach=2"]}.items():
+            with self.subTest(name):
+                sources, samples = self.catalogue_with(*settings)
+                self.assertGreater(len(sources), 0)
+                self.assertGreater(len(samples), 0)
+                side = 2 if "tiles of 2 px" in name else 4
+                off = numpy.abs(sources["x_px"] - side * sources["tile_col"] - (side - 1) / 2)
+                self.assertTrue((off < 1.5 * side).all(), "no further than a neighbouring tile")
+                self.assertTrue(numpy.isnan(sources["axis_ratio"]).all(), "trained without learnt galaxies")
+
+    def test_learnt_galaxies(self):
+        """The galaxy VAE comes first, is kept for the next run, and goes into the model and the simulator."""
+        settings = ["simulator.prior.galaxies=learnt", "galaxies.steps=3", "galaxies.stamps_per_step=8", "galaxies.coupling_steps=3"]
+        sources, samples = self.catalogue_with(*settings)
+        self.assertTrue((sources["axis_ratio"] > 0).all())
+        self.assertEqual(set(numpy.isnan(samples["axis_ratio"]) == (samples["is_star"] == 1)), {True})
+        self.assertIn("loss_shape", read_metrics(self.folder / "trained")[STEPS])
+        model = self.folder / "trained/model.safetensors"
+        self.assertIn("learnt galaxies: 8 latents", self.assertDone(bliss("info", model)).out)
+        again = self.train(self.folder / "trained", *(word for setting in settings for word in ("--set", setting)))
+        self.assertIn("galaxies.safetensors is of these settings", self.assertDone(again).err)
+        frames = self.folder / "frames"
+        self.assertDone(simulate(frames, 1, more=["--set", "simulator.prior.galaxies=learnt", "--set", f"galaxy_model={model}"]))
+        with fits.open(frames / "truth-0000.fits") as hdus:
+            truth = hdus["TRUTH"].data
+        galaxies = truth[truth["IS_STAR"] == 0]
+        self.assertTrue(((galaxies["AXIS_RATIO"] > 0) & (galaxies["AXIS_RATIO"] <= 1) & (galaxies["R_HALF_PX"] > 0)).all())
+        self.assertFails(simulate(frames, 1, more=["--set", "simulator.prior.galaxies=learnt"]), 2, "galaxy_model")
+        plain = self.straight / "model.safetensors"
+        self.assertFails(simulate(frames, 1, more=["--set", "simulator.prior.galaxies=learnt", "--set", f"galaxy_model={plain}"]), 3,
+                         "holds no galaxy decoder")
+        reused = self.train(self.folder / "reused", "--set", "simulator.prior.galaxies=learnt", "--set", f"galaxies.model={model}")
+        self.assertDone(reused)
+        self.assertNotIn("galaxies: step", reused.err)
+
+    def test_evaluate_judges_a_model(self):
+        model = self.straight / "model.safetensors"
+        run = bliss("evaluate", model, "--tiles", "2000", "--json", self.folder / "scores.json", ranks=2)
+        self.assertIn("nats a tile", self.assertDone(run).out)
+        scores = json.loads((self.folder / "scores.json").read_text())
+        self.assertGreaterEqual(scores["tiles"], 2000)
+        alone = self.assertDone(bliss("evaluate", model, "--tiles", "2000", "--json", "-"))
+        self.assertAlmostEqual(json.loads(alone.out)["nll"], scores["nll"], places=6)
+        self.assertFails(bliss("evaluate", model, "--truth", model), 2, "model.safetensors is a model")
 
     def test_batch_that_does_not_divide(self):
         self.assertFails(self.train(self.folder / "out", ranks=3), 2, "images_per_step", "(4)", "3 ranks")

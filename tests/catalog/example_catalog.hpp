@@ -38,8 +38,35 @@ inline catalog::SourceRow example_source(std::int64_t index, std::int64_t i) {
     row.ln_flux_e_high = 7.0;
     row.mag = 22.5;
     row.mag_err = std::nan("");
+    row.half_light_radius_px = 2 + 1e-3 * number;
+    row.half_light_radius_err_px = 0.3;
+    row.half_light_radius_low_px = 1.5;
+    row.half_light_radius_high_px = 2.7;
+    row.axis_ratio = 0.6;
+    row.axis_ratio_err = 0.1;
+    row.axis_ratio_low = 0.4;
+    row.axis_ratio_high = 0.8;
+    row.angle_deg = 30 + static_cast<double>(i);
+    row.angle_err_deg = 12;
     row.flags = 0xfffffff0u + static_cast<std::uint32_t>(i % 16);
     return row;
+}
+
+/// Row `i` of the joint draws of field `index`.
+inline catalog::SampleRow example_sample(std::int64_t index, std::int64_t i) {
+    const double number = 1000.0 * static_cast<double>(index) + static_cast<double>(i);
+    return {.field_index = index,
+            .sample = static_cast<std::int32_t>(i / 7),
+            .is_star = static_cast<std::int32_t>(i % 2),
+            .x_px = number / 5,
+            .y_px = number / 9,
+            .ra_deg = 336.5,
+            .dec_deg = -0.9 + number * 1e-6,
+            .flux_nmgy = 1 + number,
+            .ln_flux_e = 7.1,
+            .half_light_radius_px = i % 2 ? std::nan("") : 1.8,
+            .axis_ratio = i % 2 ? std::nan("") : 0.7,
+            .angle_deg = i % 2 ? std::nan("") : 101.0};
 }
 
 /// Field `index` has `sources` sources; first_source is left to the writer.
@@ -62,6 +89,8 @@ inline catalog::FieldRow example_field(std::int64_t index, std::int64_t sources)
 
 /// Sources of field `index` in the examples: some fields have none.
 inline std::int64_t example_count(std::int64_t index) { return index * 37 % 11 * 5; }
+/// Rows of its joint draws.
+inline std::int64_t example_samples(std::int64_t index) { return index * 37 % 11 * 3; }
 
 inline catalog::Provenance example_provenance() {
     return {.configuration = "seed = 1\nname = \"é\"\n",
@@ -77,7 +106,10 @@ inline catalog::Catalog example_catalog(std::int64_t count) {
     for (std::int64_t index = 0; index < count; ++index) {
         all.fields.push_back(example_field(index, example_count(index)));
         all.fields.back().first_source = std::ssize(all.sources);
+        all.fields.back().first_sample = std::ssize(all.samples);
+        all.fields.back().sample_count = example_samples(index);
         for (std::int64_t i = 0; i < example_count(index); ++i) all.sources.push_back(example_source(index, i));
+        for (std::int64_t i = 0; i < example_samples(index); ++i) all.samples.push_back(example_sample(index, i));
     }
     return all;
 }

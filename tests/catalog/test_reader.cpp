@@ -48,13 +48,13 @@ TEST_CASE("another schema version is refused with both versions") {
     CHECK(error_of(folder / "a.h5").empty());
     write_other(folder / "b.h5", catalog::k_schema_version + 1, 2);
     CHECK_THAT(error_of(folder / "b.h5"),
-               ContainsSubstring("b.h5: catalogue of schema version 3, this program reads 2") && ContainsSubstring("9.9"));
+               ContainsSubstring("b.h5: catalogue of schema version 4, this program reads 3") && ContainsSubstring("9.9"));
 }
 
 TEST_CASE("fields that count other sources than there are are refused") {
     const test::TemporaryFolder folder;
     write_other(folder / "a.h5", catalog::k_schema_version, 3);
-    CHECK_THAT(error_of(folder / "a.h5"), ContainsSubstring("/fields counts 2 sources, /catalog holds 3"));
+    CHECK_THAT(error_of(folder / "a.h5"), ContainsSubstring("/fields counts 2 rows, /catalog holds 3"));
 }
 
 TEST_CASE("what is no catalogue is refused with what is wrong") {

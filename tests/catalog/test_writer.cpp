@@ -29,7 +29,8 @@ std::vector<catalog::LocalField> local_fields(const comm::Communicator& comm, De
     std::vector<catalog::LocalField> fields;
     for (std::int64_t index = k_fields - 1; index >= 0; --index)
         if (deal(index, comm.size()) == comm.rank())
-            fields.push_back({index, test::example_count(index), test::example_field(index, test::example_count(index))});
+            fields.push_back({index, test::example_count(index), test::example_samples(index),
+                              test::example_field(index, test::example_count(index))});
     return fields;
 }
 
@@ -42,9 +43,19 @@ std::vector<catalog::SourceRow> sources_of(std::int64_t index) {
     return rows;
 }
 
+std::vector<catalog::SampleRow> samples_of(std::int64_t index) {
+    std::vector<catalog::SampleRow> rows;
+    for (std::int64_t i = 0; i < test::example_samples(index); ++i) {
+        rows.push_back(test::example_sample(index, i));
+        rows.back().field_index = -1;
+    }
+    return rows;
+}
+
 void write(const std::filesystem::path& path, const comm::Communicator& comm, Deal deal, std::int64_t round_bytes) {
     const auto fields = local_fields(comm, deal);
-    const auto load = [&](std::size_t i) { return sources_of(fields[i].index); };
+    const catalog::RowLoaders load{[&](std::size_t i) { return sources_of(fields[i].index); },
+                                   [&](std::size_t i) { return samples_of(fields[i].index); }};
     catalog::write_catalog(path, comm, fields, load, test::example_provenance(), round_bytes);
 }
 
@@ -84,6 +95,17 @@ TEST_CASE("sources and fields come back in canonical order with their ranges fil
         next += test::example_count(index);
     }
     CHECK(std::ssize(read.sources) == next);
+    std::int64_t next_sample = 0;
+    for (std::int64_t index = 0; index < k_fields; ++index) {
+        const auto& field = read.fields[static_cast<std::size_t>(index)];
+        CHECK(std::int64_t{field.first_sample} == next_sample);
+        CHECK(std::int64_t{field.sample_count} == test::example_samples(index));
+        for (std::int64_t i = 0; i < test::example_samples(index); ++i, ++next_sample) {
+            const catalog::SampleRow expected = test::example_sample(index, i);
+            CHECK(std::memcmp(&read.samples[static_cast<std::size_t>(next_sample)], &expected, sizeof expected) == 0);
+        }
+    }
+    CHECK(std::ssize(read.samples) == next_sample);
     CHECK(next > 0);
     CHECK(catalog::text_of(read.fields.front().reason) == "frame is missing");
     CHECK(catalog::text_of(read.fields.front().band) == "r");
@@ -116,6 +138,7 @@ TEST_CASE("a catalogue without any field or source can be written and read") {
     const catalog::Catalog read = catalog::read_catalog(folder / "empty.h5");
     CHECK(read.fields.empty());
     CHECK(read.sources.empty());
+    CHECK(read.samples.empty());
 }
 
 TEST_CASE("a field that is doubled or missing is one error on all ranks") {
@@ -125,10 +148,10 @@ TEST_CASE("a field that is doubled or missing is one error on all ranks") {
         std::vector<catalog::LocalField> fields;
         for (std::int64_t index = 0; index < k_fields; ++index)
             if (index % comm.size() == comm.rank())
-                fields.push_back({index == 7 ? index + shift : index, 0, test::example_field(index, 0)});
+                fields.push_back({index == 7 ? index + shift : index, 0, 0, test::example_field(index, 0)});
         return error_of([&] {
-            catalog::write_catalog(folder / "a.h5", comm, fields,
-                                   [](std::size_t) { return std::vector<catalog::SourceRow>{}; }, {});
+            const catalog::RowLoaders none{[](std::size_t) { return std::vector<catalog::SourceRow>{}; }, {}};
+            catalog::write_catalog(folder / "a.h5", comm, fields, none, {});
         });
     };
     CHECK_THAT(write_indices(1), ContainsSubstring("field index 7 is held by no rank"));
@@ -145,7 +168,8 @@ TEST_CASE("a rank that cannot load its sources fails all ranks with its reason a
         if (comm.rank() == failing && i == 1) throw IoError("journal: cannot read");
         return sources_of(fields[i].index);
     };
-    std::string message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, load, {}, 1); });
+    const auto samples = [&](std::size_t i) { return samples_of(fields[i].index); };
+    std::string message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {load, samples}, {}, 1); });
     CHECK_THAT(message, ContainsSubstring("journal: cannot read"));
     if (comm.size() > 1) CHECK_THAT(message, ContainsSubstring("rank " + std::to_string(failing) + ": "));
     comm.barrier();
@@ -157,6 +181,14 @@ TEST_CASE("a rank that cannot load its sources fails all ranks with its reason a
         if (comm.rank() == failing && !rows.empty()) rows.pop_back();
         return rows;
     };
-    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, too_few, {}); });
+    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {too_few, samples}, {}); });
     CHECK_THAT(message, ContainsSubstring("were announced"));
+    const auto all = [&](std::size_t i) { return sources_of(fields[i].index); };
+    const auto too_many = [&](std::size_t i) {
+        auto rows = samples_of(fields[i].index);
+        if (comm.rank() == failing) rows.push_back({});
+        return rows;
+    };
+    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {all, too_many}, {}); });
+    CHECK_THAT(message, ContainsSubstring("rows of /samples"));
 }

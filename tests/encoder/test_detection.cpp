@@ -1,7 +1,7 @@
 #include "bliss/encoder/detection.hpp"
 
-#include "bliss/encoder/classification.hpp"
 #include "bliss/encoder/model.hpp"
+#include "bliss/encoder/neighbours.hpp"
 #include "bliss/inference/posterior.hpp"
 #include "bliss/survey/sdss.hpp"
 #include "bliss/tile/features.hpp"
@@ -11,16 +11,15 @@
 #include <torch/torch.h>
 
 #include <cmath>
-#include <tuple>
 
 namespace {
 
 using namespace bliss;
 
 /// Weights that are not those of a fresh network: every path, also the zero-initialised ones, carries signal.
-encoder::DetectionEncoder scrambled_network() {
+encoder::DetectionEncoder scrambled_network(const encoder::EncoderConfig& config = {.width = 8, .head_width = 16}) {
     torch::manual_seed(3);
-    encoder::DetectionEncoder network{encoder::EncoderConfig{.width = 8, .head_width = 16}};
+    encoder::DetectionEncoder network{config};
     const torch::NoGradGuard no_grad;
     for (auto& parameter : network->parameters()) parameter.add_(0.05 * torch::randn_like(parameter));
     return network;
@@ -28,7 +27,7 @@ encoder::DetectionEncoder scrambled_network() {
 
 encoder::ImageConditions some_conditions(double sources_per_tile = 0.01, float sign = 1) {
     return {sign * torch::tensor({{0.3f, -0.2f, 0.1f, 0.4f}}), torch::full({1, 1}, encoder::rate_conditioning(sources_per_tile)),
-            torch::full({1, 1, 1, 1}, 3.4)};
+            torch::full({1, 1}, 3.4)};
 }
 
 constexpr std::int64_t k_channels = tile::feature_count(2);
@@ -40,20 +39,46 @@ at::Tensor features_of(const at::Tensor& electrons) {
 
 }  // namespace
 
-TEST_CASE("dense equals tiled for every head on the real frame, fp32") {
+TEST_CASE("dense equals tiled for every tile on the real frame, fp32") {
     encoder::Model model = encoder::load_model(BLISS_SOURCE_ROOT "/configs/models/sdss-r.safetensors");
     const survey::Frame frame = survey::read_sdss_frame({BLISS_TEST_DATA "/sdss-94-1-12", {94, 1, 12}, "r"});
-    const inference::FrameInput input = inference::prepare(frame, model.config, 0.0065);
-    const at::Tensor dense = inference::detect_dense(model.detection, input)[0].flatten(1);  // (K, tiles)
+    inference::FrameInput input = inference::prepare(frame, model.config);
+    input.conditions.rate = torch::full({1, 1}, encoder::rate_conditioning(0.0065));
+    const at::Tensor dense = inference::trunk_dense(model.detection, input);  // (rows, cols, hidden)
     const tile::TileGrid grid{frame.height(), frame.width()};
-    REQUIRE(dense.size(1) == grid.size());
+    REQUIRE(dense.size(0) == grid.rows());
+    REQUIRE(dense.size(1) == grid.cols());
     // Every 37th tile: all strips, the borders of strips and of the frame, bright stars and empty sky.
     std::vector<std::int64_t> tiles;
     for (std::int64_t t = 0; t < grid.size(); t += 37) tiles.push_back(t);
-    const at::Tensor tiled = inference::detect_tiled(model.detection, input, tiles)[0].squeeze(1);  // (K, n)
-    const at::Tensor difference = (dense.index_select(1, torch::tensor(tiles)) - tiled).abs();
+    const at::Tensor tiled = inference::trunk_tiled(model.detection, input, tiles).flatten(0, 2);
+    const at::Tensor picked = dense.flatten(0, 1).index_select(0, torch::tensor(tiles));
     CHECK(tiled.std().item<double>() > 0.1);
-    CHECK(difference.max().item<double>() <= 1e-5);
+    CHECK((picked - tiled).abs().max().item<double>() <= 1e-4);  // hidden numbers reach 100
+    // What the head makes of them: every number of the posterior's raw form.
+    const torch::NoGradGuard no_grad;
+    const auto answer = [&](const at::Tensor& numbers) { return model.detection->head(numbers.unsqueeze(0), {}, input.conditions); };
+    CHECK((answer(picked) - answer(tiled)).abs().max().item<double>() <= 1e-5);
+}
+
+TEST_CASE("tiles of 2 pixels: dense equals tiled, and each tile of four answers by its own pixels") {
+    encoder::DetectionEncoder network = scrambled_network({.tile_px = 2, .width = 8, .head_width = 16});
+    const torch::NoGradGuard no_grad;
+    inference::FrameInput input;
+    torch::manual_seed(8);
+    input.features = torch::randn({1, k_channels, 4 * 6 + 48, 4 * 5 + 48});
+    input.conditions = some_conditions();
+    const at::Tensor dense = inference::trunk_dense(network, input);
+    REQUIRE(dense.sizes() == torch::IntArrayRef({12, 10, 16}));
+    const at::Tensor tiled = inference::trunk_tiled(network, input, {0, 7, 13, 29});  // (cells, 2, 2, hidden)
+    REQUIRE(tiled.sizes() == torch::IntArrayRef({4, 2, 2, 16}));
+    const std::int64_t cells[] = {0, 7, 13, 29};
+    for (std::int64_t k = 0; k < 4; ++k) {
+        const std::int64_t row = 2 * (cells[k] / 5), col = 2 * (cells[k] % 5);
+        const at::Tensor square = dense.slice(0, row, row + 2).slice(1, col, col + 2);
+        CHECK(torch::allclose(square, tiled[k], 1e-4, 1e-5));
+        CHECK_FALSE(torch::allclose(square[0][0], square[1][1], 1e-2, 1e-2));
+    }
 }
 
 TEST_CASE("the receptive field is exactly the padded tile, matched filters included") {
@@ -62,9 +87,9 @@ TEST_CASE("the receptive field is exactly the padded tile, matched filters inclu
     const std::int64_t tiles = 15, side = tiles * tile::k_tile_px + 2 * tile::k_padding_px, row = 7, col = 6;
     const at::Tensor electrons = 400 + 20 * torch::randn({1, side, side});
     const auto answer = [&](const at::Tensor& image) {
-        const at::Tensor out = network->forward(features_of(image), some_conditions());
-        REQUIRE(out.sizes() == torch::IntArrayRef({1, 8, tiles, tiles}));
-        return out.select(2, row).select(2, col).clone();
+        const at::Tensor out = network->trunk(features_of(image), some_conditions());
+        REQUIRE(out.sizes() == torch::IntArrayRef({1, tiles, tiles, 16}));
+        return out[0][row][col].clone();
     };
     const at::Tensor before = answer(electrons);
     const auto seen = [&](std::int64_t y, std::int64_t x) {
@@ -85,21 +110,31 @@ TEST_CASE("the receptive field is exactly the padded tile, matched filters inclu
     }
 }
 
-TEST_CASE("conditions change the answer") {
+TEST_CASE("conditions and what neighbours hold change the answer") {
     encoder::DetectionEncoder network = scrambled_network();
     const at::Tensor x = torch::randn({1, k_channels, 52, 52});
-    const at::Tensor answer = network->forward(x, some_conditions());
-    CHECK_FALSE(torch::allclose(answer, network->forward(x, some_conditions(0.01, -1))));
-    CHECK_FALSE(torch::allclose(answer, network->forward(x, some_conditions(0.02))));
+    const std::int64_t length = encoder::context_length(1, 2);
+    const auto answer = [&](const encoder::ImageConditions& conditions, const at::Tensor& context) {
+        return network->head(network->trunk(x, conditions).flatten(1, 2), context, conditions);
+    };
+    const at::Tensor nothing = torch::zeros({1, 1, length}), something = torch::randn({1, 1, length});
+    const at::Tensor before = answer(some_conditions(), nothing);
+    CHECK_FALSE(torch::allclose(before, answer(some_conditions(0.01, -1), nothing)));
+    CHECK_FALSE(torch::allclose(before, answer(some_conditions(0.02), nothing)));
+    CHECK_FALSE(torch::allclose(before, answer(some_conditions(), something)));
+    CHECK(torch::allclose(before, answer(some_conditions(), {})));  // nothing told is all zeros
+    // A network of reach 0 has nothing to be told.
+    encoder::DetectionEncoder alone = scrambled_network({.reach = 0, .width = 8, .head_width = 16});
+    CHECK(alone->head(alone->trunk(x, some_conditions()).flatten(1, 2), {}, some_conditions()).isfinite().all().item<bool>());
 }
 
 TEST_CASE("posterior parameters stay in their ranges") {
     const encoder::EncoderConfig config{.max_sources = 2, .width = 8};
     encoder::DetectionEncoder network{config};
-    const at::Tensor raw = 50 * torch::randn({2, 15, 6, 5});
+    const at::Tensor raw = 50 * torch::randn({2, 30, 3 + 6 * 3});
     const encoder::TilePosterior q = network->posterior(raw, some_conditions().repeated(2));
-    CHECK(q.count_logits.sizes() == torch::IntArrayRef({2, 3, 6, 5}));
-    CHECK(q.u_mean.sizes() == torch::IntArrayRef({2, 2, 1, 6, 5}));
+    CHECK(q.count_logits.sizes() == torch::IntArrayRef({60, 3}));
+    CHECK(q.u_mean.sizes() == torch::IntArrayRef({60, 3, 1}));
     CHECK(q.log_weight.abs().max().item<float>() == 0);
     for (const at::Tensor& sd : {q.u_sd, q.v_sd, q.ln_flux_sd}) {
         CHECK(sd.min().item<float>() > 0);
@@ -109,43 +144,28 @@ TEST_CASE("posterior parameters stay in their ranges") {
     CHECK(q.v_mean.max().item<float>() <= 2);
 }
 
+TEST_CASE("each count has slots of its own") {
+    CHECK(encoder::slot_index(1, 0) == 0);
+    CHECK(encoder::slot_index(2, 0) == 1);
+    CHECK(encoder::slot_index(2, 1) == 2);
+    CHECK(encoder::slot_index(4, 3) == 9);
+    CHECK(encoder::slot_count(1) == 1);
+    CHECK(encoder::slot_count(4) == 10);
+}
+
 TEST_CASE("parts have shares that sum to one, and begin with different widths") {
     const encoder::EncoderConfig config{.max_sources = 2, .components = 3, .width = 8, .head_width = 16};
     encoder::DetectionEncoder network{config};
     const torch::NoGradGuard no_grad;
-    const at::Tensor raw = network->forward(torch::randn({1, k_channels, 56, 60}), some_conditions());
-    REQUIRE(raw.sizes() == torch::IntArrayRef({1, 3 + 7 * 2 * 3, 2, 3}));
-    const encoder::TilePosterior q = network->posterior(raw, some_conditions());
-    CHECK(q.u_mean.sizes() == torch::IntArrayRef({1, 2, 3, 2, 3}));
-    CHECK(torch::allclose(q.log_weight.exp().sum(2), torch::ones({1, 2, 2, 3})));
+    const auto conditions = some_conditions();
+    const at::Tensor tiles = network->trunk(torch::randn({1, k_channels, 56, 60}), conditions).flatten(1, 2);
+    const at::Tensor raw = network->head(tiles, {}, conditions);
+    REQUIRE(raw.sizes() == torch::IntArrayRef({1, 6, 3 + 7 * 3 * 3}));
+    const encoder::TilePosterior q = network->posterior(raw, conditions);
+    CHECK(q.u_mean.sizes() == torch::IntArrayRef({6, 3, 3}));
+    CHECK(torch::allclose(q.log_weight.exp().sum(2), torch::ones({6, 3})));
     for (const at::Tensor& sd : {q.u_sd, q.v_sd, q.ln_flux_sd}) {
         CHECK((sd.select(2, 1) > 1.5 * sd.select(2, 0)).all().item<bool>());
         CHECK((sd.select(2, 2) > 1.5 * sd.select(2, 1)).all().item<bool>());
     }
-}
-
-TEST_CASE("the classifier's PSF channel is the PSF at the exact place of the source") {
-    const survey::Psf psf = survey::Psf::from_fwhm(3.5);
-    encoder::SourceWindows windows;
-    windows.features = torch::zeros({2, k_channels, 52, 52});
-    windows.offset_px = torch::tensor({{0.0f, 0.0f}, {0.4f, -0.3f}});
-    windows.conditions = torch::zeros({2, encoder::k_condition_count});
-    windows.psf_profiles = torch::tensor(encoder::psf_profile(psf)).unsqueeze(0);
-    windows.psf_index = torch::zeros({2}, torch::kLong);
-    const at::Tensor channel = encoder::psf_channel(windows);
-    REQUIRE(channel.sizes() == torch::IntArrayRef({2, 1, 52, 52}));
-    for (const auto& [window, x, y] : {std::tuple{0, 26.0, 26.0}, {1, 26.4, 25.7}}) {
-        for (std::int64_t row = 22; row <= 30; ++row) {
-            for (std::int64_t col = 22; col <= 30; ++col) {
-                const double radius = std::hypot(static_cast<double>(col) - x, static_cast<double>(row) - y);
-                const double expected = std::log(psf.value(radius) / psf.value(0)) / 4;
-                CHECK(std::abs(channel[window][0][row][col].item<double>() - std::max(-2.0, expected)) < 2e-3);
-            }
-        }
-    }
-    torch::manual_seed(5);
-    encoder::ClassificationEncoder network{encoder::EncoderConfig{.classifier_width = 4}};
-    const at::Tensor logits = network->forward(windows);
-    REQUIRE(logits.sizes() == torch::IntArrayRef({2}));
-    CHECK(logits[0].item<float>() != logits[1].item<float>());
 }

@@ -19,7 +19,10 @@ using Catch::Matchers::MessageMatches;
 
 encoder::Model small_model() {
     torch::manual_seed(11);
-    encoder::Model model{encoder::EncoderConfig{.max_sources = 2, .width = 4, .head_width = 8, .classifier_width = 4}};
+    const encoder::GalaxyVaeConfig vae{.latents = 5, .gaussians = 3, .width = 8, .couplings = 2};
+    encoder::Model model{encoder::EncoderConfig{.max_sources = 2, .width = 4, .head_width = 8, .classifier_width = 4, .galaxy_width = 4},
+                         encoder::Galaxies{vae, encoder::GalaxyDecoderNet{vae}}};
+    model.prior.galaxy_alpha = 0.81;
     model.card.sources_per_tile = 0.02;
     model.card.training_config = "steps = 3\n";
     model.card.metrics = "{\"a\": 1}";
@@ -39,6 +42,10 @@ TEST_CASE("a model file gives back weights, shape and card, and its bytes depend
     const encoder::Model back = encoder::load_model(folder.path() / "a.safetensors");
     CHECK(back.config.max_sources == 2);
     CHECK(back.card.sources_per_tile == 0.02);
+    CHECK(back.prior.galaxy_alpha == 0.81);
+    REQUIRE(back.galaxies);
+    CHECK(back.galaxies->config.latents == 5);
+    CHECK_FALSE(back.galaxy.is_empty());
     CHECK(back.card.training_config == "steps = 3\n");
     const auto weights = encoder::named_weights(model), read = encoder::named_weights(back);
     REQUIRE(weights.size() == read.size());
@@ -60,7 +67,7 @@ TEST_CASE("files that are not usable models are named with the reason") {
     CHECK_THROWS_MATCHES(encoder::load_model(path), DataError, MessageMatches(ContainsSubstring("not a tensor file")));
 
     std::string other = good;
-    const std::string version = "\"version\":\"2\"";
+    const std::string version = "\"version\":\"3\"";
     REQUIRE(other.find(version) != std::string::npos);
     other.replace(other.find(version), version.size(), "\"version\":\"9\"");
     write_bytes(path, other);
@@ -78,6 +85,53 @@ TEST_CASE("files that are not usable models are named with the reason") {
     file.tensors["x"] = torch::zeros({2});
     encoder::write_tensor_file(path, file);
     CHECK_THROWS_MATCHES(encoder::load_model(path), DataError, MessageMatches(ContainsSubstring("not a bliss model")));
+}
+
+TEST_CASE("parts that do not fit each other are refused") {
+    const test::TemporaryFolder folder;
+    const auto path = folder.path() / "model.safetensors";
+    const encoder::Model model = small_model();
+    encoder::save_model(path, model);
+    encoder::TensorFile file = encoder::read_tensor_file(path);
+    const auto with = [&](const std::string& key, const std::string& from, const std::string& to) {
+        encoder::TensorFile changed = file;
+        std::string& text = changed.metadata.at(key);
+        REQUIRE(text.find(from) != std::string::npos);
+        text.replace(text.find(from), from.size(), to);
+        encoder::write_tensor_file(path, changed);
+    };
+    const auto fails = [&](const std::string& reason) {
+        CHECK_THROWS_MATCHES(encoder::load_model(path), DataError, MessageMatches(ContainsSubstring(reason)));
+    };
+    with("galaxies", "latents = 5", "latents = 6");      // a decoder of other latents than the galaxy encoder's
+    fails("another shape");
+    with("encoder", "max_sources = 2", "max_sources = 3");
+    fails("another shape");
+    with("encoder", "reach = 1", "reach = 2");
+    fails("another shape");
+    encoder::TensorFile headless = file;
+    std::erase_if(headless.tensors, [](const auto& item) { return item.first.starts_with("galaxy."); });
+    encoder::write_tensor_file(path, headless);
+    fails("has no weights 'galaxy.");
+}
+
+TEST_CASE("galaxies are read from a model file or one of their own, and their absence is named") {
+    const test::TemporaryFolder folder;
+    const encoder::Model model = small_model();
+    encoder::save_model(folder.path() / "model.safetensors", model);
+    encoder::save_galaxies(folder.path() / "galaxies.safetensors", *model.galaxies, {{"report", "{}"}});
+    const auto weights = model.galaxies->decoder->named_parameters();
+    for (const char* name : {"model.safetensors", "galaxies.safetensors"}) {
+        const encoder::Galaxies back = encoder::load_galaxies(folder.path() / name);
+        CHECK(back.config.gaussians == 3);
+        for (const auto& item : back.decoder->named_parameters()) CHECK(torch::equal(item.value(), weights[item.key()]));
+    }
+    encoder::save_model(folder.path() / "plain.safetensors", encoder::Model{model.config});
+    CHECK_THROWS_MATCHES(encoder::load_galaxies(folder.path() / "plain.safetensors"), DataError,
+                         MessageMatches(ContainsSubstring("holds no galaxy decoder")));
+    CHECK_THROWS_MATCHES(encoder::load_model(folder.path() / "galaxies.safetensors"), DataError,
+                         MessageMatches(ContainsSubstring("not a bliss model")));
+    CHECK_FALSE(encoder::load_model(folder.path() / "plain.safetensors").galaxies);
 }
 
 TEST_CASE("a file that cannot be written leaves nothing behind") {

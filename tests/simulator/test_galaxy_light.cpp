@@ -41,9 +41,9 @@ TEST_CASE("one elliptical profile has the morphology it was made with") {
         CHECK_THAT(m.angle_rad(), WithinRel(0.6, 1e-9));
     }
     // Exponential disk: 1 - (1 + x) exp(-x) is 0.2 at 0.82439 and 0.8 at 2.99431 scale lengths.
-    CHECK_THAT(morphology_of(light_of({1.0, 0, 3, 1, 3, 1})).concentration, WithinAbs(5 * std::log10(2.99431 / 0.82439), 0.02));
+    CHECK_THAT(concentration_of(light_of({1.0, 0, 3, 1, 3, 1})), WithinAbs(5 * std::log10(2.99431 / 0.82439), 0.02));
     // De Vaucouleurs: growth curves are incomplete gamma functions of 8 b = 7.66925; radii of 20 % and 80 %.
-    CHECK_THAT(morphology_of(light_of({0.0, 0, 3, 1, 3, 1})).concentration, WithinAbs(5.26, 0.1));
+    CHECK_THAT(concentration_of(light_of({0.0, 0, 3, 1, 3, 1})), WithinAbs(5.26, 0.1));
 }
 
 TEST_CASE("bulge and disk of other flattening mix their ellipticities by flux") {

@@ -13,7 +13,7 @@
 namespace bliss::catalog {
 
 /// Version of the file layout below; raised whenever a member or its meaning changes.
-inline constexpr std::int64_t k_schema_version = 2;
+inline constexpr std::int64_t k_schema_version = 3;
 
 /// Bits of `flags`.
 enum Flag : std::uint32_t {
@@ -22,6 +22,12 @@ enum Flag : std::uint32_t {
     k_flag_merged_tiles = 1u << 2,   ///< the source's posterior is spread over several tiles and was joined
     k_flag_multiple = 1u << 3,       ///< its tile holds more than one source in the mode
     k_flag_mode = 1u << 4,           ///< in the mode catalogue: p_source is at least the run's threshold
+};
+
+/// Bits of `prior_flags`.
+enum PriorFlag : std::uint32_t {
+    k_prior_rate_outside = 1u << 0,  ///< the source rate is outside the model's training range
+    k_prior_far = 1u << 1,           ///< types or fluxes weigh more than ten times what they did in training, or less than a tenth
 };
 
 inline constexpr double k_nan = std::numeric_limits<double>::quiet_NaN();
@@ -57,7 +63,34 @@ struct SourceRow {
     double ln_flux_e_high;
     double mag;
     double mag_err;
+    double half_light_radius_px;  ///< of a galaxy, above the atmosphere, circularised; these and the next nine: given that it is a
+                                  ///< galaxy; NaN by models without galaxy shapes
+    double half_light_radius_err_px;
+    double half_light_radius_low_px;
+    double half_light_radius_high_px;
+    double axis_ratio;            ///< minor / major
+    double axis_ratio_err;
+    double axis_ratio_low;
+    double axis_ratio_high;
+    double angle_deg;             ///< of the major axis, from +x (columns) towards +y (rows), 0 ... 180
+    double angle_err_deg;
     std::uint32_t flags;
+};
+
+/// One source of one joint draw from a field's posterior.
+struct SampleRow {
+    std::int64_t field_index;  ///< row of /fields
+    std::int32_t sample;       ///< which draw, 0 ... K - 1
+    std::int32_t is_star;      ///< 1 star, 0 galaxy
+    double x_px;               ///< column, 0 = centre of the first pixel
+    double y_px;               ///< row
+    double ra_deg;             ///< ICRS; NaN without a WCS
+    double dec_deg;
+    double flux_nmgy;          ///< total flux
+    double ln_flux_e;          ///< ln(flux / electron)
+    double half_light_radius_px;  ///< of galaxies, above the atmosphere, circularised; NaN for stars, as the next two
+    double axis_ratio;            ///< minor / major
+    double angle_deg;             ///< of the major axis, from +x (columns) towards +y (rows), 0 ... 180
 };
 
 /// One field of the run. What is not known of a failed field is NaN.
@@ -71,6 +104,8 @@ struct FieldRow {
     std::int64_t width_px;
     std::int64_t first_source;  ///< first row in /catalog
     std::int64_t source_count;  ///< rows in /catalog
+    std::int64_t first_sample;  ///< first row in /samples
+    std::int64_t sample_count;  ///< rows in /samples, over all draws
     double expected_sources;    ///< on the image, under the posterior: tiles' counts, joined sources once
     double ra_deg = k_nan;      ///< of the frame's centre
     double dec_deg = k_nan;
@@ -80,6 +115,12 @@ struct FieldRow {
     double background_e = k_nan;        ///< median of valid pixels, detector variance included: the noise variance of empty sky
     double electrons_per_nmgy = k_nan;  ///< median
     double valid_share;
+    double sources_per_tile = k_nan;    ///< the prior the field was catalogued under, of sources above the model's limit: source
+                                        ///< rate per 4x4-pixel tile,
+    double star_fraction = k_nan;       ///< share of stars,
+    double star_alpha = k_nan;          ///< and Pareto exponents of fluxes
+    double galaxy_alpha = k_nan;
+    std::uint32_t prior_flags;          ///< bits of PriorFlag
     std::int32_t has_mask;      ///< 1 where a mask of bad pixels was read
     char reason[256];  ///< why it failed; empty when done
 };
@@ -90,6 +131,7 @@ using Member = h5::Member;
 
 /// Members of a row type, in order. The list's end is the row's end: nothing is left out.
 [[nodiscard]] std::span<const Member> source_members();
+[[nodiscard]] std::span<const Member> sample_members();
 [[nodiscard]] std::span<const Member> field_members();
 
 /// What was run to make a catalogue; root attributes of the file.
@@ -103,6 +145,7 @@ struct Provenance {
 /// A catalogue in memory: what one catalog.h5 holds.
 struct Catalog : Provenance {
     std::vector<SourceRow> sources;
+    std::vector<SampleRow> samples;   ///< empty where none were drawn
     std::vector<FieldRow> fields;
 };
 

@@ -16,14 +16,19 @@ namespace bliss::catalog {
 struct LocalField {
     std::int64_t index = 0;
     std::int64_t source_count = 0;
+    std::int64_t sample_count = 0;   ///< rows of /samples, over all draws
     FieldRow row{};
 };
 
-/// Gives the sources of the i-th local field (as many as its source_count). Called once for each, in the order of `index`,
+/// Give the rows of the i-th local field, as many as were announced. Called once for each, in the order of `index`,
 /// so a rank can read them from its journal when they are wanted. The writer sets their field_index.
-using SourceLoader = std::function<std::vector<SourceRow>(std::size_t i)>;
+struct RowLoaders {
+    std::function<std::vector<SourceRow>(std::size_t i)> sources;
+    std::function<std::vector<SampleRow>(std::size_t i)> samples;   ///< not called where no field has samples
+};
 
-/// Writes one catalogue of all ranks' fields: /fields in the order of `index`, /catalog field by field in that order.
+/// Writes one catalogue of all ranks' fields: /fields in the order of `index`, /catalog and, where there are
+/// samples, /samples field by field in that order.
 /// The bytes are the same whichever rank holds which field. The file appears under `path` complete or not at all.
 ///
 /// Cost: one pass over the sources; memory for `round_bytes` of rows a rank, or one field's if that is more.
@@ -31,7 +36,7 @@ using SourceLoader = std::function<std::vector<SourceRow>(std::size_t i)>;
 /// @throws DataError when an index is missing or doubled or a loader gives another number of rows, H5Error or IoError when
 /// the file cannot be written, and whatever a loader throws: the same on all ranks.
 void write_catalog(const std::filesystem::path& path, const comm::Communicator& comm, std::vector<LocalField> fields,
-                   const SourceLoader& load_sources, const Provenance& provenance,
+                   const RowLoaders& load, const Provenance& provenance,
                    std::int64_t round_bytes = std::int64_t{64} << 20);
 
 /// The same for a catalogue that one process holds: its fields and sources are taken as they stand, apart from indices and

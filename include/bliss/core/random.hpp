@@ -8,7 +8,18 @@
 namespace bliss {
 
 /// What a stream of random numbers is for: streams of different purposes never overlap.
-enum class StreamPurpose : std::uint32_t { catalog = 1, noise = 2, conditions = 3, mask = 4, crop = 5, initial_weights = 6, posterior = 7, galaxy = 8 };
+enum class StreamPurpose : std::uint32_t {
+    catalog = 1,
+    noise = 2,
+    conditions = 3,
+    mask = 4,
+    crop = 5,
+    initial_weights = 6,
+    posterior = 7,       ///< counts, places and fluxes of a draw
+    galaxy = 8,          ///< stamps of single galaxies
+    posterior_kind = 9,  ///< types and shapes of a draw
+    shape = 10,          ///< shapes that a galaxy's marginals are taken over
+};
 
 /// A counter-based generator (Philox 4x32-10): the k-th number depends only on (seed, purpose, step, sample, part, k).
 /// So a sample is the same on whichever rank or thread it is made, and a restart needs no generator state.

@@ -1,69 +1,68 @@
 #pragma once
 
+#include "bliss/encoder/film.hpp"
 #include "bliss/encoder/settings.hpp"
 
 #include <torch/nn/module.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
-#include <torch/nn/pimpl.h>
 
 #include <vector>
 
 namespace bliss::encoder {
 
-/// Parameters of the variational distribution of every tile (paper section 3.1). T_h x T_w tiles of B images.
+/// The parameters of a tile's sources come in sets: one for each count n = 1 ... M, of n slots. @return place of slot m of count n
+[[nodiscard]] constexpr std::int64_t slot_index(std::int64_t n, std::int64_t m) { return n * (n - 1) / 2 + m; }
+/// Slots of all sets together, S.
+[[nodiscard]] constexpr std::int64_t slot_count(std::int64_t max_sources) { return slot_index(max_sources + 1, 0); }
+
+/// Parameters of the variational distribution of N tiles (paper section 3.1).
 ///
-/// Count: categorical over 0 ... M. For source slot m a mixture of C parts, each a product of factors: location (u, v) in the
-/// tile's unit square, each a Normal truncated to [0, 1]; ln of the flux in electrons: Normal. Several parts give tails heavier
-/// than a Normal's, and a flux that hangs on what the source is.
+/// Count: categorical over 0 ... M. Given the count n, slot m of its set is a mixture of C parts, each a product of factors: location
+/// (u, v) in the tile's unit square, each a Normal truncated to [0, 1]; ln of the flux in electrons: Normal. Several parts give tails
+/// heavier than a Normal's, and a flux that hangs on what the source is. Slots are independent given the count, and exchangeable.
 struct TilePosterior {
-    at::Tensor count_logits;  ///< (B, M + 1, T_h, T_w)
-    at::Tensor log_weight;    ///< (B, M, C, T_h, T_w) ln of the parts' shares, which sum to 1
-    at::Tensor u_mean, u_sd;  ///< (B, M, C, T_h, T_w) along columns, in tiles
-    at::Tensor v_mean, v_sd;  ///< (B, M, C, T_h, T_w) along rows, in tiles
-    at::Tensor ln_flux_mean, ln_flux_sd;  ///< (B, M, C, T_h, T_w)
+    at::Tensor count_logits;              ///< (N, M + 1)
+    at::Tensor log_weight;                ///< (N, S, C) ln of the parts' shares, which sum to 1
+    at::Tensor u_mean, u_sd;              ///< (N, S, C) along columns, in tiles
+    at::Tensor v_mean, v_sd;              ///< (N, S, C) along rows, in tiles
+    at::Tensor ln_flux_mean, ln_flux_sd;  ///< (N, S, C)
 };
 
 /// What the networks are told about each of B images.
 struct ImageConditions {
     at::Tensor numbers;   ///< (B, k_condition_count) see `conditioning`
     at::Tensor rate;      ///< (B, 1) see `rate_conditioning`
-    at::Tensor ln_noise;  ///< (B, 1, 1, 1) ln of the noise, sqrt(background): fluxes are predicted against it
+    at::Tensor ln_noise;  ///< (B, 1) ln of the noise, sqrt(background): fluxes are predicted against it
 
     /// The one image's conditions for each of n images.
     [[nodiscard]] ImageConditions repeated(std::int64_t n) const;
 };
 
-/// Scales and shifts channels by what differs between fields; the identity when new.
-class FilmImpl : public torch::nn::Module {
-public:
-    FilmImpl(std::int64_t conditions, std::int64_t channels);
-    at::Tensor forward(const at::Tensor& x, const at::Tensor& conditions);
-
-private:
-    torch::nn::Linear hidden_{nullptr};
-    torch::nn::Linear out_{nullptr};
-    std::int64_t channels_;
-};
-TORCH_MODULE(Film);
-
-/// The detection encoder: a tower of valid convolutions with a receptive field of exactly 52 pixels and total stride 4.
+/// The detection encoder: a trunk that reads the image, and a head that is asked tile by tile.
 ///
-/// On one padded tile (52 x 52) it gives one tile's parameters; slid over a padded image it gives, for every tile, exactly
+/// The trunk is a tower of valid convolutions with a receptive field of exactly 52 pixels and total stride 4. On one padded tile
+/// (52 x 52) it gives one tile's numbers (of side 2 pixels: four tiles'); slid over a padded image it gives, for every tile, exactly
 /// what it would give on that tile alone, because nothing in it looks outside the window: no padding, no statistics over
 /// pixels. No normalisation layers; residual blocks start as the identity. The outermost pixels of the window are read by the
 /// matched filters alone (tile::features).
 ///
-/// The prior source rate enters the head: how sure a tile is of a faint source depends on it, what the image shows does not.
+/// The head is also told what was drawn in neighbouring tiles (encoder/neighbours.hpp), and the prior source rate: how sure a tile is
+/// of a faint source depends on them, what the image shows does not.
 class DetectionEncoderImpl : public torch::nn::Module {
 public:
     explicit DetectionEncoderImpl(const EncoderConfig& config);
 
-    /// Raw outputs. @param x features (B, C, 4 T_h + 48, 4 T_w + 48) @return (B, (M + 1) + F M C, T_h, T_w) float,
-    /// with F = 6 numbers a part, and its weight as seventh where there are several
-    at::Tensor forward(const at::Tensor& x, const ImageConditions& conditions);
+    /// What the image shows of each tile. @param x features (B, C, 4 T_h + 48, 4 T_w + 48)
+    /// @return (B, s T_h, s T_w, hidden) float, with s = 1 for tiles of 4 pixels, 2 for tiles of 2
+    at::Tensor trunk(const at::Tensor& x, const ImageConditions& conditions);
 
-    /// Puts raw outputs into the ranges of the posterior's parameters.
+    /// Raw outputs for n tiles of each of B images. @param tiles (B, n, hidden) of `trunk`
+    /// @param context (B, n, context_length) of the neighbours, or undefined: nothing is told of any of them
+    /// @return (B, n, (M + 1) + F S C) with F = 6 numbers a part, and its weight as seventh where there are several
+    at::Tensor head(const at::Tensor& tiles, const at::Tensor& context, const ImageConditions& conditions);
+
+    /// Puts raw outputs into the ranges of the posterior's parameters. @param raw (B, n, K) @return of N = B n tiles
     [[nodiscard]] TilePosterior posterior(const at::Tensor& raw, const ImageConditions& conditions) const;
 
     /// Computes the convolutions in bfloat16 (parameters are converted; the head stays in single precision).
@@ -74,12 +73,17 @@ private:
 
     std::int64_t max_sources_;
     std::int64_t components_;
+    std::int64_t tile_px_;
     std::vector<torch::nn::Conv2d> convs_;
     Film film_half_{nullptr};
     Film film_quarter_{nullptr};
     Film film_head_{nullptr};
-    torch::nn::Conv2d head_hidden_{nullptr};
-    torch::nn::Conv2d head_out_{nullptr};
+    torch::nn::Linear from_tower_{nullptr};
+    torch::nn::Linear from_close_up_{nullptr};
+    torch::nn::Linear context_hidden_{nullptr};
+    torch::nn::Linear context_out_{nullptr};
+    torch::nn::Linear head_hidden_{nullptr};
+    torch::nn::Linear head_out_{nullptr};
 };
 TORCH_MODULE(DetectionEncoder);
 

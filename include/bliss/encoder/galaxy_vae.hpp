@@ -1,8 +1,9 @@
 #pragma once
 
 #include "bliss/core/config.hpp"
-#include "bliss/encoder/detection.hpp"
+#include "bliss/encoder/film.hpp"
 #include "bliss/encoder/gaussian_mixture.hpp"
+#include "bliss/encoder/settings.hpp"
 #include "bliss/simulator/galaxy_decoder.hpp"
 
 #include <torch/nn/module.h>

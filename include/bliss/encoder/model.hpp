@@ -2,9 +2,11 @@
 
 #include "bliss/encoder/classification.hpp"
 #include "bliss/encoder/detection.hpp"
+#include "bliss/encoder/galaxy_encoder.hpp"
 #include "bliss/encoder/galaxy_vae.hpp"
 #include "bliss/encoder/settings.hpp"
 #include "bliss/encoder/tensor_file.hpp"
+#include "bliss/simulator/prior.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -15,7 +17,7 @@
 namespace bliss::encoder {
 
 /// Version of the model file's content; raised whenever the networks or their inputs change.
-inline constexpr std::int64_t k_model_version = 2;
+inline constexpr std::int64_t k_model_version = 3;
 
 /// What a model was trained for and on: everything a user of the weights needs to know.
 struct ModelCard {
@@ -41,16 +43,23 @@ struct Galaxies {
 
 /// The networks with what they need to be used.
 struct Model {
-    explicit Model(const EncoderConfig& config);
+    /// @param galaxies the prior's; without them the model says nothing of shapes
+    explicit Model(const EncoderConfig& config, std::optional<Galaxies> galaxies = {});
 
     EncoderConfig config;
+    simulator::PriorConfig prior;            ///< of the training images
     DetectionEncoder detection;
     ClassificationEncoder classification;
-    std::optional<Galaxies> galaxies;   ///< of a model trained on learnt galaxies
+    std::optional<Galaxies> galaxies;        ///< of a model trained on learnt galaxies
+    GalaxyEncoder galaxy{nullptr};           ///< where there are galaxies
     ModelCard card;
+
+    /// Computes the convolutions of all networks in bfloat16.
+    void use_bfloat16();
 };
 
-/// Weights of all networks under the names "detection.*", "classification.*" and "galaxies.*"; they share memory with the model.
+/// Weights of all networks under the names "detection.*", "classification.*", "galaxy.*" and "galaxies.*" (the decoder's); they share
+/// memory with the model.
 [[nodiscard]] std::map<std::string, at::Tensor> named_weights(const Model& model);
 
 /// Writes a model file. @throws IoError.

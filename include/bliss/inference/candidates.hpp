@@ -26,19 +26,12 @@ struct Moments {
 /// What tiles say may be one source: a single tile's claim, or several joined.
 struct Candidate {
     TileIndex tile;                      ///< the most probable one
-    std::int32_t slot = 0;
-    double p_source = 0;                 ///< sum over its parts
-    double p_apart = 0;                  ///< the same with each part taken to the survey's rate by itself
-    Moments x_px, y_px;                  ///< of the most probable tile's claim, which joining compares
-    std::vector<TilePart> parts;         ///< of all its tiles
+    std::int32_t slot = 0;               ///< of the tile's sources, given its likely count
+    double p_source = 0;
+    Moments x_px, y_px, ln_flux_e;       ///< of the most probable tile's claim, which joining compares
+    std::vector<TilePart> parts;         ///< of all its tiles; the weights sum to p_source
     std::int32_t tiles = 1;
-    bool multiple = false;               ///< a tile's most probable count is above 1
-};
-
-/// What the tiles of one frame say.
-struct Detections {
-    std::vector<Candidate> candidates;   ///< in the order of tile rows, columns, slots
-    double expected_sources = 0;         ///< posterior mean count of the tiles, at the survey's rate
+    bool multiple = false;               ///< a tile's likely count is above 1
 };
 
 /// A marginal posterior in short. For a Normal, `error` is its standard deviation; unlike moments these numbers are not thrown
@@ -57,36 +50,54 @@ struct Source {
     double p_source = 0;
     Marginal x_px, y_px;
     Marginal ln_flux_e;                  ///< ln(flux / electron)
+    Moments tile_x_px, tile_y_px, tile_ln_flux_e;   ///< of the leading tile's claim by itself
     bool merged = false;                 ///< joined from several tiles
-    bool multiple = false;               ///< a tile's most probable count is above 1
+    bool multiple = false;               ///< a tile's likely count is above 1
 };
 
-struct FieldSources {
-    std::vector<Source> sources;         ///< in the order of tile rows, columns, slots
-    double expected_sources = 0;         ///< posterior mean count of the frame, at the survey's rate
+/// The count of a tile, from its probabilities.
+struct TileCount {
+    double expected = 0;
+    double any = 0;          ///< P(n >= 1)
+    std::int64_t likely = 1; ///< largest n with P(count >= n) of at least one half, at least 1
 };
 
-/// Moves a probability that there is a source to another source rate: the odds change by `rate_ratio`, the survey's rate
-/// against the trained one. @source Bayes' rule; the prior odds of a source are proportional to the rate.
-[[nodiscard]] double retarget(double p_source, double rate_ratio);
+/// Posteriors of a list of tiles, in memory that is quick to read one by one.
+class TileReader {
+public:
+    /// @param tile_px side of a tile
+    TileReader(const encoder::TilePosterior& posterior, std::int64_t tile_px);
 
-/// The whole way from tile posteriors to the sources of a frame: candidates, joined over borders, at the survey's rate, of at
-/// least `floor`. Joining comes first: that a source lies in one tile *or* the other does not depend on the rate.
-[[nodiscard]] FieldSources find_sources(const encoder::TilePosterior& posterior, double rate_ratio, double floor);
+    /// @param k place in the list
+    [[nodiscard]] TileCount count(std::int64_t k) const;
 
-/// Slots of all tiles whose probability is at least `floor`, as candidates with their moments, at the trained rate. Tiles are
-/// not yet joined. The expected count is that of the tiles by themselves.
-[[nodiscard]] Detections list_candidates(const encoder::TilePosterior& posterior, double rate_ratio, double floor);
+    /// P(n), n = 0 ... M.
+    [[nodiscard]] std::vector<double> probabilities(std::int64_t k) const;
 
-/// Joins what neighbouring tiles say of one source. A source on a border is seen by two to four tiles, each with the
-/// probability that its centre lies on its side: these events exclude one another, so their probabilities add, and the
-/// joint posterior is the mixture. Candidates of neighbouring tiles are joined where their locations agree within their
-/// errors, the more probable one could itself lie in the other's tile, and their probabilities together do not exceed one source
-/// by much; two sources that are both certain stay two, unless they lie within 0.4 px of each other.
-/// @return candidates of at least `floor`, in the order of tile rows, columns, slots
-[[nodiscard]] std::vector<Candidate> join_across_borders(const std::vector<Candidate>& candidates, double floor);
+    /// The same of all tiles. @return (tiles, M + 1)
+    [[nodiscard]] const at::Tensor& count_probabilities() const { return q_.count_logits; }
 
-/// The candidate with its marginals, at the rate it was found at.
-[[nodiscard]] Source summarize(const Candidate& candidate);
+    /// Parts of a slot; their weights sum to 1.
+    [[nodiscard]] std::vector<TilePart> parts(std::int64_t k, const TileIndex& tile, std::int64_t n, std::int64_t m) const;
+
+    /// Slot m of count n as a claim of this probability.
+    [[nodiscard]] Candidate claim(std::int64_t k, const TileIndex& tile, std::int64_t n, std::int64_t m, double p_source) const;
+
+    /// The sources that a tile claims, by its likely count: slot m with the probability that there are more than m.
+    [[nodiscard]] std::vector<Candidate> claims(std::int64_t k, const TileIndex& tile) const;
+
+private:
+    encoder::TilePosterior q_;
+    std::int64_t tile_px_;
+};
+
+/// Whether the places that two claims give agree within their errors.
+[[nodiscard]] bool same_source(const Candidate& a, const Candidate& b, std::int64_t tile_px);
+
+/// Adds what another tile says of the same source. @param share probability that none of the tiles before it holds the source
+void absorb(Candidate& into, const Candidate& other, double share);
+
+/// The candidate with its marginals.
+[[nodiscard]] Source summarize(const Candidate& candidate, std::int64_t tile_px);
 
 }  // namespace bliss::inference

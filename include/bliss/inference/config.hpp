@@ -20,13 +20,25 @@ struct SurveyConfig {
     std::vector<std::string> images;   ///< generic: one TOML file an image
 };
 
+/// What is believed of a field's sources before its image is seen. 0: as the model was trained.
+struct PriorSettings {
+    double star_fraction = 0;   ///< share of stars among sources above the model's limit
+    double star_alpha = 0;      ///< Pareto exponents of fluxes
+    double galaxy_alpha = 0;
+    bool estimate = false;      ///< from the field itself, beginning with these
+};
+
 /// A run of `bliss-mpi catalog`.
 struct CatalogConfig {
     std::string model;                 ///< model file (relative paths: to the configuration file)
     double threshold = 0.5;            ///< p_source from which a source is in the mode catalogue
     double floor = 0.05;               ///< p_source down to which candidates are written
+    std::int64_t samples = 0;          ///< K, joint draws from each field's posterior
+    std::int64_t seed = 1;             ///< of the draws
+    bool independent_tiles = false;    ///< tiles are told nothing of each other: for comparison
     double sources_per_tile = 0;       ///< prior rate of the survey, sources above the model's limit; 0: the model's own
     encoder::Precision precision = encoder::Precision::automatic;
+    PriorSettings prior;
     SurveyConfig survey;
 };
 

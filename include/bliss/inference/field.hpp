@@ -9,6 +9,10 @@
 
 namespace bliss::inference {
 
+struct DrawKey;
+class SourceReader;
+class TileChain;
+
 /// A model made ready to catalogue frames.
 class Cataloguer {
 public:
@@ -17,22 +21,26 @@ public:
 
     /// Wall-clock seconds of the stages of one frame.
     struct Timing {
-        double prepare_s = 0, detect_s = 0, candidates_s = 0, classify_s = 0;
+        double prepare_s = 0, detect_s = 0, candidates_s = 0, classify_s = 0, samples_s = 0;
     };
 
     struct Result {
         catalog::FieldRow field{};
         std::vector<catalog::SourceRow> sources;
+        std::vector<catalog::SampleRow> samples;   ///< of all draws, one after the other
         Timing timing;
     };
 
-    /// Frame -> tiles -> posterior -> candidates joined over borders -> star or galaxy -> rows.
+    /// Frame -> tiles, turn by turn -> candidates joined over borders -> star or galaxy -> shapes -> rows; then the joint draws.
     /// @throws DataError when the model is of another band. Warns where the frame lies outside what the model was trained on.
     [[nodiscard]] Result catalogue(const survey::Frame& frame);
 
     [[nodiscard]] const encoder::Model& model() const { return model_; }
 
 private:
+    [[nodiscard]] std::vector<catalog::SampleRow> sample(const survey::Frame& frame, const TileChain& chain, const SourceReader& reader,
+                                                         const DrawKey& key) const;
+
     encoder::Model model_;
     CatalogConfig config_;
 };

@@ -15,20 +15,19 @@ struct FrameInput {
     encoder::ImageConditions conditions;   ///< of this one frame
 };
 
-/// @param sources_per_tile prior rate the networks are told
-[[nodiscard]] FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& config, double sources_per_tile);
+/// The prior rate that the networks are told is left open.
+[[nodiscard]] FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& config);
 
-/// The detection encoder on all tiles at once, in strips of rows. @return raw outputs (1, K, T_h, T_w)
-[[nodiscard]] at::Tensor detect_dense(encoder::DetectionEncoder& network, const FrameInput& input);
+/// The detection encoder's trunk on all tiles at once, in strips of rows. @return (rows, cols, hidden) of tiles
+[[nodiscard]] at::Tensor trunk_dense(encoder::DetectionEncoder& network, const FrameInput& input);
 
-/// The same tile by tile, each on its own padded tile: the oracle of the dense form, and slow.
-/// @param tiles which (row-major tile numbers) @return raw outputs (1, K, 1, tiles)
-[[nodiscard]] at::Tensor detect_tiled(encoder::DetectionEncoder& network, const FrameInput& input,
-                                      const std::vector<std::int64_t>& tiles);
+/// The same, padded tile by padded tile: the oracle of the dense form, and slow.
+/// @param cells which 4 x 4-pixel tiles (row-major numbers) @return (cells, s, s, hidden), with s x s tiles of the networks in each
+[[nodiscard]] at::Tensor trunk_tiled(encoder::DetectionEncoder& network, const FrameInput& input, const std::vector<std::int64_t>& cells);
 
-/// Moves count posteriors to another source rate: the odds of n sources change by (rate / trained rate)^n.
-/// @source Bayes' rule with a Poisson prior, whose probability of n in a tile is proportional to rate^n for small rates.
-/// @param count_logits (B, M + 1, T_h, T_w)
-[[nodiscard]] at::Tensor retarget_rate(const at::Tensor& count_logits, double rate_ratio);
+/// Asks the head about tiles. Batches of tiles are each computed on one thread: the bits do not depend on the threads.
+/// @param tiles (n, hidden) of the trunk @param context (n, context_length) of their neighbourhoods
+[[nodiscard]] encoder::TilePosterior ask_head(encoder::DetectionEncoder& network, const at::Tensor& tiles, const at::Tensor& context,
+                                              const encoder::ImageConditions& conditions);
 
 }  // namespace bliss::inference

@@ -11,11 +11,11 @@ namespace bliss::inference {
 
 struct RenderOptions {
     double threshold = 0.5;                      ///< least p_source drawn
-    simulator::PriorConfig prior{};              ///< gives a galaxy its median size at its flux
+    simulator::PriorConfig prior{};              ///< gives a galaxy its median size where the catalogue has none
 };
 
-/// Expected electrons without background: the catalogue's sources, each as the more probable type. The catalogue holds no
-/// galaxy shapes, so a galaxy is drawn round, half disk and half bulge, with the prior's median size at its flux.
+/// Expected electrons without background: the catalogue's sources, each as the more probable type, galaxies by their half-light
+/// radius, axis ratio and angle.
 [[nodiscard]] Image<float> render_model(std::span<const catalog::SourceRow> sources, const survey::Frame& frame,
                                         const RenderOptions& options);
 

@@ -38,6 +38,7 @@ public:
     [[nodiscard]] GalaxyLight light(std::span<const float> v, double unit_px) const;
 
 private:
+    // Weights are held as (inputs, outputs).
     std::vector<CouplingLayer> couplings_;
     std::vector<DenseLayer> layers_;
     std::size_t shape_latents_;

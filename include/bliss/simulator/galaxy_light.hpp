@@ -42,8 +42,6 @@ struct Morphology {
     /// Mean of the components' ellipticities (1 - q) / (1 + q) times (cos 2 angle, sin 2 angle), weighted by flux.
     double e1 = 0;
     double e2 = 0;
-    /// 5 log10(r80 / r20), radii of 80 % and 20 % of the light, circularised. @source Conselice 2003.
-    double concentration = 0;
 
     /// q = minor / major of an ellipse of that ellipticity.
     [[nodiscard]] double axis_ratio() const;
@@ -52,5 +50,8 @@ struct Morphology {
 };
 
 [[nodiscard]] Morphology morphology_of(const GalaxyLight& light);
+
+/// 5 log10(r80 / r20), radii of 80 % and 20 % of the light, circularised. @source Conselice 2003.
+[[nodiscard]] double concentration_of(const GalaxyLight& light);
 
 }  // namespace bliss::simulator

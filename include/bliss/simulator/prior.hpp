@@ -62,6 +62,9 @@ void check_prior(const PriorConfig& config);
 /// Share of a truncated Pareto above `flux`.
 [[nodiscard]] double pareto_share_above(double flux, double flux_min, double flux_max, double alpha);
 
+/// The latent v_1 that a learnt galaxy of this flux has: the standard Normal quantile of the flux's share of the prior.
+[[nodiscard]] double flux_latent(const PriorConfig& config, double flux_e);
+
 /// Share of simulated sources that are brighter than the label limit.
 [[nodiscard]] double labelled_share(const PriorConfig& config);
 

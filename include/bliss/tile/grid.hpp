@@ -6,19 +6,22 @@
 
 namespace bliss::tile {
 
-/// Side of a tile, pixels (paper section 3: 4 x 4-pixel tiles). It is the total stride of the detection encoder.
+/// Side of the paper's tile, pixels (section 3: 4 x 4-pixel tiles). It is the total stride of the detection encoder, whose answers may
+/// be for tiles of half the side.
 inline constexpr std::int64_t k_tile_px = 4;
 /// Side of a padded tile, pixels (paper section 3.1). It is the receptive field of the detection encoder.
 inline constexpr std::int64_t k_padded_tile_px = 52;
 /// Pixels around a tile on each side that belong to its padded tile.
 inline constexpr std::int64_t k_padding_px = (k_padded_tile_px - k_tile_px) / 2;
 
-/// The tiles of an image. Tile (row, col) holds pixel rows 4 row to 4 row + 3: on the plane, y from 4 row - 0.5 to
-/// 4 row + 3.5. The last row and column of tiles may reach over the image's edge.
+/// The tiles of an image, of `tile_px` pixels a side. Tile (row, col) holds pixel rows tile_px row to tile_px (row + 1) - 1: on the
+/// plane, y from tile_px row - 0.5 to tile_px (row + 1) - 0.5. The last rows and columns of tiles may reach over the image's edge: the grid
+/// always ends where one of whole 4 x 4-pixel tiles does.
 class TileGrid {
 public:
-    TileGrid(std::int64_t height_px, std::int64_t width_px)
-        : rows_{(height_px + k_tile_px - 1) / k_tile_px}, cols_{(width_px + k_tile_px - 1) / k_tile_px} {}
+    TileGrid(std::int64_t height_px, std::int64_t width_px, std::int64_t tile_px = k_tile_px)
+        : rows_{(height_px + k_tile_px - 1) / k_tile_px * (k_tile_px / tile_px)},
+          cols_{(width_px + k_tile_px - 1) / k_tile_px * (k_tile_px / tile_px)} {}
 
     [[nodiscard]] std::int64_t rows() const { return rows_; }
     [[nodiscard]] std::int64_t cols() const { return cols_; }
@@ -36,10 +39,14 @@ struct TileLocation {
     double v = 0;
 };
 
-[[nodiscard]] TileLocation to_tile(double x_px, double y_px);
+[[nodiscard]] TileLocation to_tile(double x_px, double y_px, std::int64_t tile_px = k_tile_px);
 
 /// Column and row of a location in a tile.
-[[nodiscard]] inline double x_of(const TileLocation& at) { return k_tile_px * (at.tile.col + at.u) - 0.5; }
-[[nodiscard]] inline double y_of(const TileLocation& at) { return k_tile_px * (at.tile.row + at.v) - 0.5; }
+[[nodiscard]] inline double x_of(const TileLocation& at, std::int64_t tile_px = k_tile_px) {
+    return static_cast<double>(tile_px) * (at.tile.col + at.u) - 0.5;
+}
+[[nodiscard]] inline double y_of(const TileLocation& at, std::int64_t tile_px = k_tile_px) {
+    return static_cast<double>(tile_px) * (at.tile.row + at.v) - 0.5;
+}
 
 }  // namespace bliss::tile

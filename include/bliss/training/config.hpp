@@ -16,6 +16,7 @@ struct TrainingConfig {
     std::int64_t steps = 20000;
     std::int64_t images_per_step = 8;       ///< the global batch, over all ranks
     std::int64_t tiles_per_side = 32;       ///< tiles with labels along an image's side; the image adds the padding
+    std::int64_t sources_per_image = 64;    ///< of each image, at most, whose type and shape are learnt
     double learning_rate = 2e-3;
     std::int64_t warmup_steps = 200;
     double final_learning_rate_share = 0.01;

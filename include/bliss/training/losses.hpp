@@ -13,7 +13,7 @@ struct DetectionLoss {
 };
 
 /// Forward amortized variational inference (paper section 3.2): the expected forward Kullback-Leibler divergence is, up to a
-/// constant, the mean of -ln q(z | x) over simulated (z, x). A tile with several sources is a set: its likelihood is the sum
+/// constant, the mean of -ln q(z | x) over simulated (z, x); q of a tile is told of what its neighbours hold. A tile with several sources is a set: its likelihood is the sum
 /// over the orderings, divided by their number; `flux` is then 0 and `location` holds both factors of such tiles.
 [[nodiscard]] DetectionLoss detection_loss(const encoder::TilePosterior& q, const Labels& labels);
 

@@ -20,11 +20,12 @@ struct StepReport {
     double loss_location = 0;         ///< per labelled source
     double loss_flux = 0;             ///< per labelled source
     double loss_type = 0;             ///< per labelled source
+    double loss_shape = 0;            ///< per labelled galaxy
     double gradient_norm = 0;         ///< of the detection encoder
     double learning_rate = 0;
 };
 
-/// Trains the detection and the classification encoder on simulated images, data-parallel over the ranks of a communicator.
+/// Trains the encoders (paper section 3.1) on simulated images, data-parallel over the ranks of a communicator.
 ///
 /// Image i of step s is made from (seed, s, i) on whichever rank it falls, and gradients are summed over ranks before the
 /// step: the number of ranks changes the rounding of sums and nothing else. Every rank holds the same weights, to the rounding of

@@ -1,0 +1,185 @@
+#include "bliss/inference/single_sources.hpp"
+
+#include "bliss/simulator/prior.hpp"
+#include "bliss/tile/features.hpp"
+#include "bliss/tile/grid.hpp"
+#include "bliss/tile/one_thread.hpp"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace bliss::inference {
+namespace {
+
+/// Sources looked at at once: their activations stay in the cache.
+constexpr std::size_t k_sources_per_batch = 64;
+/// Draws that a shape's marginals are taken over.
+constexpr std::int64_t k_shape_draws = 64;
+
+/// Quantile of sorted values, between them by lines.
+double quantile(const std::vector<double>& sorted, double p) {
+    const double at = std::clamp(p * static_cast<double>(sorted.size()) - 0.5, 0.0, static_cast<double>(sorted.size()) - 1.0);
+    const auto below = static_cast<std::size_t>(at);
+    const std::size_t above = std::min(below + 1, sorted.size() - 1);
+    return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
+Marginal marginal(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    return {quantile(values, 0.5), 0.5 * (quantile(values, 0.8413447) - quantile(values, 0.1586553)), quantile(values, 0.05),
+            quantile(values, 0.95)};
+}
+
+/// Angles of lines are the same half a turn on: taken next to the mean direction, weighted by how elongated each is.
+Marginal marginal_angle(const std::vector<simulator::Morphology>& shapes) {
+    double e1 = 0, e2 = 0;
+    for (const auto& shape : shapes) {
+        e1 += shape.e1;
+        e2 += shape.e2;
+    }
+    const double middle = 0.5 * std::atan2(e2, e1);
+    std::vector<double> angles;
+    for (const auto& shape : shapes) {
+        angles.push_back(middle + std::remainder(0.5 * std::atan2(shape.e2, shape.e1) - middle, std::numbers::pi));
+    }
+    Marginal out = marginal(std::move(angles));
+    const double turn = std::numbers::pi * std::floor(out.median / std::numbers::pi);
+    for (double* const angle : {&out.median, &out.low, &out.high}) *angle -= turn;
+    return out;
+}
+
+ShapeMarginals summarize(const std::vector<simulator::Morphology>& shapes) {
+    std::vector<double> radius, axis_ratio;
+    for (const auto& shape : shapes) {
+        radius.push_back(shape.half_light_radius_px);
+        axis_ratio.push_back(shape.axis_ratio());
+    }
+    return {marginal(std::move(radius)), marginal(std::move(axis_ratio)), marginal_angle(shapes)};
+}
+
+}  // namespace
+
+SourceReader::SourceReader(const encoder::Model& model, const FrameInput& input, const survey::Psf& psf, const PriorShift& shift)
+    : model_{model}, input_{input}, shift_{shift}, ln_noise_{input.conditions.ln_noise.item<double>()},
+      psf_profile_{torch::tensor(encoder::psf_profile(psf)).unsqueeze(0)} {
+    if (model.galaxies) decoder_ = model.galaxies->decoder->exported();
+}
+
+at::Tensor SourceReader::normals(std::span<RandomStream> streams, std::int64_t draws) const {
+    at::Tensor out = torch::empty({std::ssize(streams), draws, static_cast<std::int64_t>(decoder_->latents()) - 1});
+    float* at = out.data_ptr<float>();
+    for (RandomStream& stream : streams) {
+        for (std::int64_t k = 0; k < out.size(1) * out.size(2); ++k) *at++ = static_cast<float>(stream.normal());
+    }
+    return out;
+}
+
+encoder::SourceWindows SourceReader::windows(std::span<const encoder::GivenSource> sources) const {
+    const std::int64_t n = std::ssize(sources);
+    std::vector<std::int64_t> image(sources.size(), 0), row, col;
+    encoder::SourceWindows out;
+    out.given = torch::empty({n, encoder::k_given_count});
+    float* given = out.given.data_ptr<float>();
+    for (const encoder::GivenSource& source : sources) {
+        col.push_back(std::lround(source.x_px) + tile::k_padding_px);
+        row.push_back(std::lround(source.y_px) + tile::k_padding_px);
+        given = std::ranges::copy(encoder::given_numbers(source), given).out;
+    }
+    out.features = tile::crops(input_.features, image, row, col, tile::k_padded_tile_px);
+    out.conditions = input_.conditions.numbers.expand({n, -1});
+    out.psf_profiles = psf_profile_;
+    out.psf_index = torch::zeros({n}, torch::kLong);
+    encoder::add_star_channels(out, model_.config.compression_scales.front());
+    return out;
+}
+
+void SourceReader::for_each_batch(std::span<const encoder::GivenSource> sources,
+                                  const std::function<void(std::size_t, const encoder::SourceWindows&)>& work) const {
+    const auto batches = static_cast<std::int64_t>((sources.size() + k_sources_per_batch - 1) / k_sources_per_batch);
+    tile::for_each_on_one_thread(batches, [&](std::int64_t batch) {
+        const std::size_t first = static_cast<std::size_t>(batch) * k_sources_per_batch;
+        work(first, windows(sources.subspan(first, std::min(k_sources_per_batch, sources.size() - first))));
+    });
+}
+
+simulator::Morphology SourceReader::morphology(std::span<const float> v, double ln_flux_e) const {
+    return simulator::morphology_of(decoder_->light(v, simulator::size_unit_px(model_.prior, std::exp(ln_flux_e))));
+}
+
+std::vector<TypeAndShape> SourceReader::read(std::span<const encoder::GivenSource> sources, const StreamOf& random) const {
+    std::vector<TypeAndShape> out(sources.size());
+    for_each_batch(sources, [&](std::size_t first, const encoder::SourceWindows& seen) {
+        const std::vector<double> stars = stars_of(sources, first, seen);
+        for (std::size_t k = 0; k < stars.size(); ++k) out[first + k].p_star = stars[k];
+        if (!decoder_) return;
+        std::vector<RandomStream> streams;
+        for (std::size_t k = 0; k < stars.size(); ++k) streams.push_back(random(first + k));
+        const at::Tensor latents = shapes_of(seen).draw(normals(streams, k_shape_draws)).contiguous();
+        const float* drawn = latents.data_ptr<float>();
+        std::vector<float> v(decoder_->latents());
+        std::vector<simulator::Morphology> shapes(static_cast<std::size_t>(k_shape_draws));
+        for (std::size_t k = first; k < first + stars.size(); ++k) {
+            for (std::size_t i = 0; i < shapes.size(); ++i) {
+                std::copy_n(drawn, v.size() - 1, v.begin() + 1);
+                drawn += v.size() - 1;
+                // The size goes with the flux, which is no surer than it is said to be.
+                const double ln_flux = sources[k].ln_flux_above_noise + ln_noise_ + sources[k].ln_flux_err * streams[k - first].normal();
+                shapes[i] = morphology(v, ln_flux);
+            }
+            out[k].shape = summarize(shapes);
+        }
+    });
+    return out;
+}
+
+std::vector<double> SourceReader::p_star(std::span<const encoder::GivenSource> sources) const {
+    std::vector<double> out(sources.size());
+    for_each_batch(sources, [&](std::size_t first, const encoder::SourceWindows& seen) {
+        std::ranges::copy(stars_of(sources, first, seen), out.begin() + static_cast<std::ptrdiff_t>(first));
+    });
+    return out;
+}
+
+std::vector<TypeAndDraw> SourceReader::draw(std::span<const encoder::GivenSource> sources, const StreamOf& random) const {
+    std::vector<TypeAndDraw> out(sources.size());
+    for_each_batch(sources, [&](std::size_t first, const encoder::SourceWindows& seen) {
+        const std::vector<double> stars = stars_of(sources, first, seen);
+        std::vector<RandomStream> streams;
+        for (std::size_t k = 0; k < stars.size(); ++k) {
+            streams.push_back(random(first + k));
+            out[first + k].is_star = streams.back().uniform() < stars[k];
+        }
+        if (!decoder_) return;
+        const at::Tensor shapes = shapes_of(seen).draw(normals(streams, 1)).contiguous();
+        const std::size_t latents = decoder_->latents();
+        for (std::size_t k = 0; k < stars.size(); ++k) {
+            if (out[first + k].is_star) continue;
+            const double flux_e = std::exp(sources[first + k].ln_flux_above_noise + ln_noise_);
+            out[first + k].latents.push_back(static_cast<float>(simulator::flux_latent(model_.prior, flux_e)));
+            const float* const shape = shapes.data_ptr<float>() + k * (latents - 1);
+            out[first + k].latents.insert(out[first + k].latents.end(), shape, shape + latents - 1);
+        }
+    });
+    return out;
+}
+
+std::vector<double> SourceReader::stars_of(std::span<const encoder::GivenSource> sources, std::size_t first,
+                                           const encoder::SourceWindows& seen) const {
+    encoder::ClassificationEncoder network = model_.classification;  // a handle: calling it does not change it
+    const at::Tensor p = torch::sigmoid(network->forward(seen)).contiguous();
+    std::vector<double> out;
+    for (std::int64_t k = 0; k < p.size(0); ++k) {
+        out.push_back(shift_.star(p.data_ptr<float>()[k], sources[first + static_cast<std::size_t>(k)].ln_flux_above_noise + ln_noise_));
+    }
+    return out;
+}
+
+encoder::ShapePosterior SourceReader::shapes_of(const encoder::SourceWindows& seen) const {
+    encoder::GalaxyEncoder network = model_.galaxy;
+    return network->forward(seen);
+}
+
+}  // namespace bliss::inference

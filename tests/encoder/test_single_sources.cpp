@@ -1,0 +1,146 @@
+#include "bliss/encoder/classification.hpp"
+#include "bliss/encoder/galaxy_encoder.hpp"
+#include "bliss/encoder/source_windows.hpp"
+#include "bliss/tile/features.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_floating_point.hpp>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <numbers>
+#include <tuple>
+
+namespace {
+
+using namespace bliss;
+using Catch::Matchers::WithinAbs;
+using Catch::Matchers::WithinRel;
+
+constexpr std::int64_t k_channels = tile::feature_count(2);
+constexpr double k_scale = 2;
+
+/// Two windows about stars: exactly centred, and off the centre of its pixel.
+encoder::SourceWindows two_windows(const survey::Psf& psf, double ln_flux_above_noise) {
+    encoder::SourceWindows windows;
+    windows.features = torch::zeros({2, k_channels, 52, 52});
+    windows.features.select(1, k_channels - 1).fill_(1);  // all pixels are valid
+    windows.given = torch::empty({2, encoder::k_given_count});
+    const encoder::GivenSource sources[] = {{.x_px = 100, .y_px = 50, .ln_flux_above_noise = ln_flux_above_noise},
+                                            {.x_px = 100.4, .y_px = 49.7, .ln_flux_above_noise = ln_flux_above_noise}};
+    for (std::int64_t k = 0; k < 2; ++k) {
+        const auto numbers = encoder::given_numbers(sources[k]);
+        for (std::int64_t i = 0; i < encoder::k_given_count; ++i) windows.given[k][i] = numbers[static_cast<std::size_t>(i)];
+    }
+    windows.conditions = torch::zeros({2, encoder::k_condition_count});
+    windows.psf_profiles = torch::tensor(encoder::psf_profile(psf)).unsqueeze(0);
+    windows.psf_index = torch::zeros({2}, torch::kLong);
+    return windows;
+}
+
+}  // namespace
+
+TEST_CASE("the star channels are the PSF at the exact place, and what a star of the given flux leaves") {
+    const survey::Psf psf = survey::Psf::from_fwhm(3.5);
+    const double ln_flux = 5;
+    encoder::SourceWindows windows = two_windows(psf, ln_flux);
+    // The image holds that very star: nothing is left. Beside it one pixel has 7 more, one is masked.
+    for (const auto& [window, x, y] : {std::tuple{0, 26.0, 26.0}, {1, 26.4, 25.7}}) {
+        for (std::int64_t row = 0; row < 52; ++row) {
+            for (std::int64_t col = 0; col < 52; ++col) {
+                const double signal = std::exp(ln_flux) * psf.value(std::hypot(static_cast<double>(col) - x, static_cast<double>(row) - y));
+                windows.features[window][0][row][col] = std::asinh((signal + (row == 10 && col == 12 ? 7 : 0)) / k_scale);
+            }
+        }
+    }
+    windows.features[0][k_channels - 1][40][40] = 0;
+    encoder::add_star_channels(windows, k_scale);
+    REQUIRE(windows.star.sizes() == torch::IntArrayRef({2, 2, 52, 52}));
+    for (const auto& [window, x, y] : {std::tuple{0, 26.0, 26.0}, {1, 26.4, 25.7}}) {
+        for (std::int64_t row = 22; row <= 30; ++row) {
+            for (std::int64_t col = 22; col <= 30; ++col) {
+                const double radius = std::hypot(static_cast<double>(col) - x, static_cast<double>(row) - y);
+                const double expected = std::log(psf.value(radius) / psf.value(0)) / 4;
+                CHECK_THAT(windows.star[window][0][row][col].item<double>(), WithinAbs(std::max(-2.0, expected), 2e-3));
+                // The profile is read between points a quarter of a pixel apart.
+                CHECK_THAT(windows.star[window][1][row][col].item<double>(), WithinAbs(0, 0.02));
+            }
+        }
+        CHECK_THAT(windows.star[window][1][10][12].item<double>(), WithinAbs(std::asinh(7 / k_scale), 1e-3));
+    }
+    CHECK(windows.star[0][1][40][40].item<float>() == 0);
+}
+
+TEST_CASE("what is given is of order one, and 0 errors mean a draw") {
+    const auto exact = encoder::given_numbers({.x_px = 10.25, .y_px = 7.6, .ln_flux_above_noise = 6});
+    CHECK_THAT(exact[0], WithinAbs(0.25, 1e-6));
+    CHECK_THAT(exact[1], WithinAbs(-0.4, 1e-6));
+    CHECK((exact[2] == 0 && exact[3] == 0 && exact[5] == 0));
+    CHECK_THAT(exact[4], WithinAbs(1, 1e-6));
+    const auto unsure = encoder::given_numbers({.x_px = 10, .y_px = 7, .x_err_px = 0.1, .y_err_px = 2, .ln_flux_err = 0.5});
+    CHECK_THAT(unsure[2], WithinAbs(std::asinh(1.0), 1e-6));
+    CHECK(unsure[3] > 3);
+    CHECK(unsure[5] > 2);
+}
+
+TEST_CASE("classification and galaxy encoder answer by place, flux and their errors") {
+    torch::manual_seed(5);
+    const encoder::EncoderConfig config{.classifier_width = 4, .galaxy_width = 4};
+    encoder::ClassificationEncoder classification{config};
+    encoder::SourceWindows windows = two_windows(survey::Psf::from_fwhm(3.5), 6);
+    encoder::add_star_channels(windows, k_scale);
+    const at::Tensor logits = classification->forward(windows);
+    REQUIRE(logits.sizes() == torch::IntArrayRef({2}));
+    CHECK(logits[0].item<float>() != logits[1].item<float>());
+
+    encoder::GalaxyEncoder galaxy{config, 6};
+    const encoder::ShapePosterior fresh = galaxy->forward(windows);
+    REQUIRE(fresh.mean.sizes() == torch::IntArrayRef({2, 5}));
+    CHECK(fresh.mean.abs().max().item<float>() == 0);  // the prior
+    CHECK(torch::allclose(fresh.precision_factor, torch::eye(5).expand({2, 5, 5})));
+    const torch::NoGradGuard no_grad;
+    for (auto& parameter : galaxy->parameters()) parameter.add_(0.1 * torch::randn_like(parameter));
+    const encoder::ShapePosterior q = galaxy->forward(windows);
+    CHECK_FALSE(torch::allclose(q.mean[0], q.mean[1]));
+    CHECK((torch::diagonal(q.precision_factor, 0, 1, 2) > 0).all().item<bool>());
+    CHECK(torch::triu(q.precision_factor, 1).abs().max().item<float>() == 0);
+    CHECK(torch::tril(q.precision_factor, -1).abs().max().item<float>() > 0);
+}
+
+TEST_CASE("the density of shapes is that of a Normal with its covariance, and draws follow it") {
+    torch::manual_seed(6);
+    const auto doubles = torch::TensorOptions{}.dtype(torch::kDouble);
+    const std::int64_t n = 4;
+    at::Tensor factor = torch::tril(torch::randn({1, n, n}, doubles));
+    factor.diagonal(0, 1, 2).abs_().add_(0.5);
+    const encoder::ShapePosterior q{torch::randn({1, n}, doubles), factor};
+    const at::Tensor at = torch::randn({1, n}, doubles);
+    const at::Tensor covariance = torch::linalg_inv(torch::matmul(factor[0], factor[0].t()));
+    const at::Tensor off = (at - q.mean).view({n, 1});
+    const double expected = -0.5 * torch::matmul(off.t(), torch::linalg_solve(covariance, off)).item<double>() -
+                            0.5 * std::log(torch::linalg_det(2 * std::numbers::pi * covariance).item<double>());
+    CHECK_THAT(q.log_density(at).item<double>(), WithinRel(expected, 1e-9));
+
+    const std::int64_t draws = 40000;
+    const at::Tensor drawn = q.draw(torch::randn({1, draws, n}, doubles))[0];
+    const at::Tensor centred = drawn - q.mean;
+    const at::Tensor sample = torch::matmul(centred.t(), centred) / static_cast<double>(draws);
+    // Five standard errors of a sample covariance.
+    const at::Tensor variance = torch::diagonal(covariance);
+    const at::Tensor tolerance = 5 * torch::sqrt(2 * torch::outer(variance, variance) / static_cast<double>(draws));
+    CHECK(((sample - covariance).abs() < tolerance).all().item<bool>());
+
+    // The gradient by the parameters, against finite differences.
+    at::Tensor mean = q.mean.clone().set_requires_grad(true), l = factor.clone().set_requires_grad(true);
+    encoder::ShapePosterior{mean, l}.log_density(at).backward();
+    const auto slope = [&](std::int64_t row, std::int64_t col) {
+        const torch::NoGradGuard no_grad;
+        at::Tensor up = factor.clone(), down = factor.clone();
+        up[0][row][col] += 1e-6;
+        down[0][row][col] -= 1e-6;
+        return ((encoder::ShapePosterior{q.mean, up}.log_density(at) - encoder::ShapePosterior{q.mean, down}.log_density(at)) / 2e-6)
+            .item<double>();
+    };
+    CHECK_THAT(l.grad()[0][2][1].item<double>(), WithinRel(slope(2, 1), 1e-4));
+    CHECK_THAT(l.grad()[0][3][3].item<double>(), WithinRel(slope(3, 3), 1e-4));
+}
