@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <vector>
 
 namespace {
@@ -36,7 +37,9 @@ void print_rate(std::string_view what, const std::vector<double>& seconds, doubl
 }
 
 /// Images like those of training; rate 0: the configuration's own range.
-void bench_simulator(const training::TrainingConfig& config, double rate, int runs) {
+void bench_simulator(const training::TrainingConfig& config, const std::optional<encoder::Galaxies>& galaxies, double rate, int runs) {
+    std::optional<simulator::GalaxyDecoder> decoder;
+    if (galaxies) decoder = galaxies->decoder->exported();
     simulator::SimulatorConfig simulator = config.simulator;
     if (rate > 0) simulator.conditions.sources_per_tile_low = simulator.conditions.sources_per_tile_high = rate;
     const std::int64_t images = config.images_per_step, side = 4 * config.tiles_per_side + 48;
@@ -44,16 +47,16 @@ void bench_simulator(const training::TrainingConfig& config, double rate, int ru
     std::vector<std::uint8_t> valid(electrons.size());
     std::uint32_t step = 0;
     const auto seconds = time_runs(runs, [&] {
-        simulator::simulate(simulator, nullptr, {1, step++, 0}, {{electrons.data(), images, side, side}, valid.data()});
+        simulator::simulate(simulator, decoder ? &*decoder : nullptr, {1, step++, 0}, {{electrons.data(), images, side, side}, valid.data()});
     });
     print_rate(rate > 0 ? fmt::format("simulator, {} sources a tile", rate) : "simulator, training's densities", seconds,
                static_cast<double>(images * config.tiles_per_side * config.tiles_per_side));
 }
 
-void bench_training(training::TrainingConfig config, int runs) {
+void bench_training(training::TrainingConfig config, const std::optional<encoder::Galaxies>& galaxies, int runs) {
     for (const auto precision : {encoder::Precision::float32, encoder::Precision::automatic}) {
         config.precision = precision;
-        training::Trainer trainer{config, comm::Communicator::self()};
+        training::Trainer trainer{config, comm::Communicator::self(), galaxies};
         print_rate(fmt::format("training step, simulator included, {}", precision == encoder::Precision::float32 ? "float32" : "auto"),
                    time_runs(runs, [&] { trainer.step(); }),
                    static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side));
@@ -95,11 +98,17 @@ int main(int argc, char** argv) {
         start_log(0, 1, Verbosity::quiet);
         const auto compute = apps::start_compute(common, self);
         const auto config = apps::read_config<training::TrainingConfig>(train, common, self);
-        bench_simulator(config, 0.004, runs);
-        bench_simulator(config, 0, runs);
-        bench_training(config, runs);
-        bench_frame(apps::read_config<inference::CatalogConfig>(catalog, common, self), std::filesystem::absolute(catalog).parent_path(),
-                    runs);
+        const auto catalogue = apps::read_config<inference::CatalogConfig>(catalog, common, self);
+        const auto folder = std::filesystem::absolute(catalog).parent_path();
+        // Learnt galaxies are those of the catalogue's model.
+        std::optional<encoder::Galaxies> galaxies;
+        if (config.simulator.prior.galaxies == simulator::GalaxyModel::learnt) {
+            galaxies = encoder::load_galaxies(inference::resolve(folder, catalogue.model));
+        }
+        bench_simulator(config, galaxies, 0.004, runs);
+        bench_simulator(config, galaxies, 0, runs);
+        bench_training(config, galaxies, runs);
+        bench_frame(catalogue, folder, runs);
     } catch (const std::exception& error) {
         fmt::print(stderr, "bliss-bench: error: {}\n", error.what());
         return apps::k_exit_fatal;

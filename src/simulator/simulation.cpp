@@ -172,6 +172,9 @@ std::vector<ImageTruth> simulate(const SimulatorConfig& config, const GalaxyDeco
                                  const SimulationTarget& target) {
     const ImageBlock& block = target.block;
     const std::int64_t pixels = block.height * block.width;
+    if (config.prior.galaxies == GalaxyModel::learnt && decoder == nullptr) {
+        throw ConfigError("simulator.prior.galaxies is \"learnt\", but no galaxy decoder was given");
+    }
     std::vector<ImageTruth> truths = draw_truths(config, decoder, range, block);
     for (std::int64_t i = 0; i < block.images; ++i) {
         std::fill_n(block.electrons + i * pixels, pixels, static_cast<float>(truths[static_cast<std::size_t>(i)].conditions.background_e));

@@ -43,6 +43,7 @@ struct SimulationTarget {
 
 /// Draws conditions and catalogues from the prior, renders them, adds noise and bad pixels. Pixels that are not valid hold
 /// the background. @param decoder of learnt galaxies, else null @return the truth of each image
+/// @throws ConfigError for learnt galaxies without a decoder.
 std::vector<ImageTruth> simulate(const SimulatorConfig& config, const GalaxyDecoder* decoder, const SampleRange& range,
                                  const SimulationTarget& target);
 
