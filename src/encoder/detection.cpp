@@ -47,6 +47,12 @@ ImageConditions ImageConditions::repeated(std::int64_t n) const {
     return {numbers.expand({n, -1}), rate.expand({n, -1}), ln_noise.expand({n, -1})};
 }
 
+TilePosterior TilePosterior::plain() const {
+    const auto copy = [](const at::Tensor& t) { return t.detach().contiguous(); };
+    return {copy(count_logits), copy(log_weight), copy(u_mean),       copy(u_sd),
+            copy(v_mean),       copy(v_sd),       copy(ln_flux_mean), copy(ln_flux_sd)};
+}
+
 DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config)
     : max_sources_{config.max_sources}, components_{config.components}, tile_px_{config.tile_px} {
     const auto in = static_cast<std::int64_t>(config.bands.size()) * tile::feature_count(config.compression_scales.size());
@@ -127,7 +133,7 @@ TilePosterior DetectionEncoderImpl::posterior(const at::Tensor& raw, const Image
     q.v_mean = 0.5 + 1.5 * torch::tanh(part(v_mean));
     q.u_sd = bounded_scale(part(u_sd), 0.002, 3.0);
     q.v_sd = bounded_scale(part(v_sd), 0.002, 3.0);
-    q.ln_flux_mean = ln_noise + 4 + 2 * part(ln_flux_mean);  // a source at the limit of detection has about e^4 times the noise
+    q.ln_flux_mean = ln_noise + k_ln_flux_centre + k_ln_flux_scale * part(ln_flux_mean);
     q.ln_flux_sd = bounded_scale(part(ln_flux_sd), 0.003, 3.0);
     return q;
 }

@@ -1,5 +1,7 @@
 #include "bliss/encoder/neighbours.hpp"
 
+#include "bliss/encoder/settings.hpp"
+
 #include <algorithm>
 
 namespace bliss::encoder {
@@ -20,9 +22,6 @@ void for_each_told(const DrawnTiles& drawn, std::int64_t row, std::int64_t col, 
     }
 }
 
-/// Centre and scale of ln flux against the noise: a source at the limit of detection has about e^4 times the noise.
-constexpr float k_ln_flux_centre = 4, k_ln_flux_scale = 2;
-
 }  // namespace
 
 void DrawnTiles::set(std::int64_t row, std::int64_t col, std::span<const DrawnSource> sources) {
@@ -41,15 +40,9 @@ void write_context(const DrawnTiles& drawn, std::int64_t row, std::int64_t col, 
             *at++ = 1;
             *at++ = source.u - 0.5f;
             *at++ = source.v - 0.5f;
-            *at++ = (source.ln_flux_above_noise - k_ln_flux_centre) / k_ln_flux_scale;
+            *at++ = static_cast<float>(scaled_ln_flux(source.ln_flux_above_noise));
         }
     });
-}
-
-bool sees_a_source(const DrawnTiles& drawn, std::int64_t row, std::int64_t col, std::int64_t reach) {
-    bool seen = false;
-    for_each_told(drawn, row, col, reach, [&](std::int64_t r, std::int64_t c, std::int64_t) { seen = seen || drawn.count(r, c) > 0; });
-    return seen;
 }
 
 }  // namespace bliss::encoder

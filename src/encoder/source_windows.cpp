@@ -1,5 +1,6 @@
 #include "bliss/encoder/source_windows.hpp"
 
+#include "bliss/encoder/settings.hpp"
 #include "bliss/tile/grid.hpp"
 
 #include <ATen/Parallel.h>
@@ -12,7 +13,6 @@ namespace bliss::encoder {
 namespace {
 
 constexpr std::int64_t k_side = tile::k_padded_tile_px;
-constexpr double k_ln_flux_centre = 4, k_ln_flux_scale = 2;
 
 /// An error as the networks read it: 0 for 0, about the logarithm of large ones.
 float compressed(double error, double scale) { return static_cast<float>(std::asinh(error / scale)); }
@@ -29,7 +29,7 @@ std::array<float, k_given_count> given_numbers(const GivenSource& source) {
     constexpr double error_px = 0.1, error_ln_flux = 0.05;
     return {static_cast<float>(source.x_px - std::round(source.x_px)), static_cast<float>(source.y_px - std::round(source.y_px)),
             compressed(source.x_err_px, error_px), compressed(source.y_err_px, error_px),
-            static_cast<float>((source.ln_flux_above_noise - k_ln_flux_centre) / k_ln_flux_scale),
+            static_cast<float>(scaled_ln_flux(source.ln_flux_above_noise)),
             compressed(source.ln_flux_err, error_ln_flux)};
 }
 

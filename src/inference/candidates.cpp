@@ -1,6 +1,7 @@
 #include "bliss/inference/candidates.hpp"
 
 #include "bliss/encoder/distributions.hpp"
+#include "bliss/encoder/slot_moments.hpp"
 #include "bliss/tile/one_thread.hpp"
 
 #include <torch/torch.h>
@@ -37,42 +38,6 @@ Marginal marginal(double low, double high, const Cdf& cdf) {
         return 0.5 * (below + above);
     };
     return {quantile(0.5), 0.5 * (quantile(k_above) - quantile(k_below)), quantile(0.05), quantile(0.95)};
-}
-
-/// Sums of a mixture's moments.
-class MixtureMoments {
-public:
-    void add(double weight, double mean, double variance) {
-        total_ += weight;
-        first_ += weight * mean;
-        second_ += weight * (variance + mean * mean);
-    }
-    [[nodiscard]] Moments moments() const {
-        const double centre = first_ / total_;
-        return {centre, std::sqrt(std::max(1e-12, second_ / total_ - centre * centre))};
-    }
-
-private:
-    double total_ = 0, first_ = 0, second_ = 0;
-};
-
-/// Of a tile's location along one axis, pixels; parameters as of marginal_px.
-Moments moments_px(const Candidate& candidate, std::int64_t tile_px, std::int32_t TileIndex::*index, double TilePart::*mean,
-                   double TilePart::*sd) {
-    MixtureMoments sums;
-    for (const TilePart& part : candidate.parts) {
-        const auto of_part = encoder::truncated_normal_moments(part.*mean, part.*sd);
-        sums.add(part.weight, of_part.mean, of_part.variance);
-    }
-    const Moments in_tile = sums.moments();
-    const auto side = static_cast<double>(tile_px);
-    return {side * (candidate.tile.*index + in_tile.mean) - 0.5, side * in_tile.sd};
-}
-
-Moments moments_ln_flux(const Candidate& candidate) {
-    MixtureMoments sums;
-    for (const TilePart& part : candidate.parts) sums.add(part.weight, part.ln_flux_mean, part.ln_flux_sd * part.ln_flux_sd);
-    return sums.moments();
 }
 
 /// Of a location along one axis, pixels. @param index, mean, sd of a part: its tile's row or column, its Normal
@@ -121,34 +86,25 @@ Marginal marginal_ln_flux(const Candidate& candidate) {
     });
 }
 
-/// Contiguous, so that one tile's numbers are read by place.
-at::Tensor plain(const at::Tensor& t) { return t.detach().contiguous(); }
-
 }  // namespace
 
 TileReader::TileReader(const encoder::TilePosterior& q, std::int64_t tile_px) : tile_px_{tile_px} {
     // Elementwise functions round differently where a thread's share ends, so they run on one thread.
     tile::for_each_on_one_thread(1, [&](std::int64_t) {
-        q_ = {plain(torch::softmax(q.count_logits, 1)),
-              plain(q.log_weight.exp()),
-              plain(q.u_mean),
-              plain(q.u_sd),
-              plain(q.v_mean),
-              plain(q.v_sd),
-              plain(q.ln_flux_mean),
-              plain(q.ln_flux_sd)};
+        q_ = q.plain();
+        probabilities_ = torch::softmax(q_.count_logits, 1);
     });
 }
 
 std::vector<double> TileReader::probabilities(std::int64_t k) const {
-    const std::int64_t n = q_.count_logits.size(1);
-    const float* const p = q_.count_logits.data_ptr<float>() + k * n;
+    const std::int64_t n = probabilities_.size(1);
+    const float* const p = probabilities_.data_ptr<float>() + k * n;
     return {p, p + n};
 }
 
 TileCount TileReader::count(std::int64_t k) const {
-    const std::int64_t counts = q_.count_logits.size(1);
-    const float* const p = q_.count_logits.data_ptr<float>() + k * counts;
+    const std::int64_t counts = probabilities_.size(1);
+    const float* const p = probabilities_.data_ptr<float>() + k * counts;
     TileCount out;
     double at_least = 0;
     for (std::int64_t n = counts - 1; n > 0; --n) {
@@ -167,7 +123,7 @@ std::vector<TilePart> TileReader::parts(std::int64_t k, const TileIndex& tile, s
     std::vector<TilePart> out;
     out.reserve(static_cast<std::size_t>(parts));
     for (std::int64_t c = 0; c < parts; ++c) {
-        out.push_back({tile, at(q_.log_weight, c), at(q_.u_mean, c), at(q_.u_sd, c), at(q_.v_mean, c), at(q_.v_sd, c),
+        out.push_back({tile, std::exp(at(q_.log_weight, c)), at(q_.u_mean, c), at(q_.u_sd, c), at(q_.v_mean, c), at(q_.v_sd, c),
                        at(q_.ln_flux_mean, c), at(q_.ln_flux_sd, c)});
     }
     return out;
@@ -180,9 +136,11 @@ Candidate TileReader::claim(std::int64_t k, const TileIndex& tile, std::int64_t 
     c.p_source = p_source;
     c.parts = parts(k, tile, n, m);
     for (TilePart& part : c.parts) part.weight *= p_source;
-    c.x_px = moments_px(c, tile_px_, &TileIndex::col, &TilePart::u_mean, &TilePart::u_sd);
-    c.y_px = moments_px(c, tile_px_, &TileIndex::row, &TilePart::v_mean, &TilePart::v_sd);
-    c.ln_flux_e = moments_ln_flux(c);
+    const encoder::SlotMoments of = encoder::slot_moments(q_, k, encoder::slot_index(n, m));
+    const auto side = static_cast<double>(tile_px_);
+    c.x_px = {side * (tile.col + of.u.mean) - 0.5, side * of.u.sd};
+    c.y_px = {side * (tile.row + of.v.mean) - 0.5, side * of.v.sd};
+    c.ln_flux_e = {of.ln_flux.mean, of.ln_flux.sd};
     c.multiple = n > 1;
     return c;
 }

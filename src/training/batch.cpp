@@ -1,7 +1,7 @@
 #include "batch.hpp"
 
 #include "bliss/core/version.hpp"
-#include "bliss/encoder/distributions.hpp"
+#include "bliss/encoder/slot_moments.hpp"
 #include "bliss/tile/features.hpp"
 #include "bliss/tile/grid.hpp"
 
@@ -17,37 +17,6 @@ namespace {
 constexpr double k_share_given_by_moments = 0.5;
 /// Windows come in multiples of this: kernels are compiled anew for every number of them.
 constexpr std::size_t k_windows_multiple = 32;
-
-/// Moments of one slot of a tile's posterior: of a place in the tile and of ln flux.
-encoder::GivenSource moments_of(const encoder::TilePosterior& q, std::int64_t tile, std::int64_t slot) {
-    struct Sums {
-        double first = 0, second = 0;
-        void add(double weight, double mean, double variance) {
-            first += weight * mean;
-            second += weight * (variance + mean * mean);
-        }
-        [[nodiscard]] double sd() const { return std::sqrt(std::max(1e-12, second - first * first)); }
-    };
-    Sums u, v, ln_flux;
-    const std::int64_t parts = q.log_weight.size(2), first = (tile * q.log_weight.size(1) + slot) * parts;
-    const auto at = [&](const at::Tensor& t, std::int64_t c) { return static_cast<double>(t.data_ptr<float>()[first + c]); };
-    for (std::int64_t c = 0; c < parts; ++c) {
-        const double weight = std::exp(at(q.log_weight, c));
-        const auto of_u = encoder::truncated_normal_moments(at(q.u_mean, c), at(q.u_sd, c));
-        const auto of_v = encoder::truncated_normal_moments(at(q.v_mean, c), at(q.v_sd, c));
-        u.add(weight, of_u.mean, of_u.variance);
-        v.add(weight, of_v.mean, of_v.variance);
-        ln_flux.add(weight, at(q.ln_flux_mean, c), std::pow(at(q.ln_flux_sd, c), 2));
-    }
-    return {u.first, v.first, u.sd(), v.sd(), ln_flux.first, ln_flux.sd()};
-}
-
-/// A posterior without gradients, each tensor contiguous.
-encoder::TilePosterior plain(const encoder::TilePosterior& q) {
-    const auto copy = [](const at::Tensor& t) { return t.detach().contiguous(); };
-    return {copy(q.count_logits), copy(q.log_weight), copy(q.u_mean), copy(q.u_sd), copy(q.v_mean), copy(q.v_sd), copy(q.ln_flux_mean),
-            copy(q.ln_flux_sd)};
-}
 
 /// What the encoders of single sources are told of labelled sources.
 class Placing {
@@ -66,16 +35,16 @@ public:
         // Slots of several sources may stand for either: these are given as they are.
         const bool by_moments = given_as_ == GivenAs::mixed && random.uniform() < k_share_given_by_moments && count == 1;
         if (!by_moments) return {.x_px = s.x_px, .y_px = s.y_px, .ln_flux_above_noise = s.ln_flux_e - ln_noise};
-        encoder::GivenSource given = moments_of(q_, s.tile, encoder::slot_index(1, 0));
+        const encoder::SlotMoments of = encoder::slot_moments(q_, s.tile, encoder::slot_index(1, 0));
         const auto px = [&](double in_tile, std::int64_t index) {
             return tile::k_padding_px + tile_px_ * (static_cast<double>(index) + in_tile) - 0.5;
         };
-        given.x_px = px(given.x_px, in_image % side_);
-        given.y_px = px(given.y_px, in_image / side_);
-        given.x_err_px *= tile_px_;
-        given.y_err_px *= tile_px_;
-        given.ln_flux_above_noise -= ln_noise;
-        return given;
+        return {.x_px = px(of.u.mean, in_image % side_),
+                .y_px = px(of.v.mean, in_image / side_),
+                .x_err_px = tile_px_ * of.u.sd,
+                .y_err_px = tile_px_ * of.v.sd,
+                .ln_flux_above_noise = of.ln_flux.mean - ln_noise,
+                .ln_flux_err = of.ln_flux.sd};
     }
 
 private:
@@ -151,7 +120,7 @@ SourceBatch pick_sources(const Batch& batch, const encoder::TilePosterior& poste
     std::vector<std::int64_t> which(out.sources.begin(), out.sources.end());
     if (batch.labels.shape_latents.defined()) out.shape_latents = batch.labels.shape_latents.index_select(0, torch::tensor(which));
 
-    const Placing placing{batch, plain(posterior), given_as};
+    const Placing placing{batch, posterior.plain(), given_as};
     const std::size_t n = (picked + k_windows_multiple - 1) / k_windows_multiple * k_windows_multiple;
     std::vector<std::int64_t> image(n), row(n), col(n);
     out.windows.given = torch::empty({static_cast<std::int64_t>(n), encoder::k_given_count});

@@ -1,7 +1,10 @@
 #pragma once
 
+#include "bliss/comm/communicator.hpp"
+
 #include <torch/torch.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +20,11 @@ public:
     [[nodiscard]] at::Tensor& gradients() { return gradients_; }
 
     void zero_gradients() { gradients_.zero_(); }
+
+    /// Adds up the gradients of all ranks. @collective
+    void sum_gradients(const comm::Communicator& comm) {
+        comm.all_reduce_sum(std::span<float>{gradients_.data_ptr<float>(), static_cast<std::size_t>(gradients_.numel())});
+    }
 
     /// Scales the gradients to the norm limit, takes a step, moves the average. Weight matrices (a convolution's rows are its
     /// output channels) take a step of Muon, with Nesterov momentum; all else one of Adam. Where the gradients are not finite nothing

@@ -32,11 +32,6 @@ constexpr double k_gradient_norm_limit = 100;
 constexpr double k_average_decay = 0.99;
 constexpr std::chrono::seconds k_log_interval{10};
 
-void reduce(FlatParameters& parameters, const comm::Communicator& comm) {
-    at::Tensor& g = parameters.gradients();
-    comm.all_reduce_sum(std::span<float>{g.data_ptr<float>(), static_cast<std::size_t>(g.numel())});
-}
-
 at::Tensor standard_normal(std::uint64_t seed, std::uint32_t step, std::uint32_t first_sample, std::int64_t rows, std::int64_t columns) {
     at::Tensor out = torch::empty({rows, columns});
     float* at = out.data_ptr<float>();
@@ -114,7 +109,7 @@ private:
             const at::Tensor mean = (0.5 * loss.misfit + loss.kl).sum() / static_cast<double>(config_.stamps_per_step);
             mean.backward();
             for (FlatParameters* const parameters : {&decoder, &encoder}) {
-                reduce(*parameters, comm_);
+                parameters->sum_gradients(comm_);
                 take_step(*parameters, config_.steps, step);
             }
             if (Clock::now() - said >= k_log_interval || step + 1 == config_.steps) {

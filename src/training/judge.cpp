@@ -101,10 +101,7 @@ private:
     }
 
     void add_sources(const encoder::TilePosterior& posterior, const Batch& batch) {
-        const auto plain = [](const at::Tensor& t) { return t.contiguous(); };
-        const encoder::TilePosterior q{posterior.count_logits,     plain(posterior.log_weight), plain(posterior.u_mean),
-                                       plain(posterior.u_sd),      plain(posterior.v_mean),     plain(posterior.v_sd),
-                                       plain(posterior.ln_flux_mean), plain(posterior.ln_flux_sd)};
+        const encoder::TilePosterior q = posterior.plain();
         const SourceBatch picked = pick_sources(batch, q, GivenAs::drawn, batch.labels.sources.size());
         const at::Tensor p_star = torch::sigmoid(classification_->forward(picked.windows)).contiguous();
         const at::Tensor shapes = galaxy_ ? draw_shapes(picked.windows, batch) : at::Tensor{};

@@ -162,11 +162,6 @@ struct Trainer::Impl {
         for (Network& network : networks) network.parameters.swap_average();
     }
 
-    void reduce(FlatParameters& parameters) {
-        at::Tensor& g = parameters.gradients();
-        comm.all_reduce_sum(std::span<float>{g.data_ptr<float>(), static_cast<std::size_t>(g.numel())});
-    }
-
     TrainingConfig config;
     comm::Communicator comm;
     encoder::Model model;
@@ -200,7 +195,7 @@ StepReport Trainer::step() {
     for (Network& network : self.networks) network.parameters.zero_gradients();
     LossSums sums;
     self.run(batch, tiles, true, sums);
-    for (Network& network : self.networks) self.reduce(network.parameters);
+    for (Network& network : self.networks) network.parameters.sum_gradients(self.comm);
     StepReport report = sums.report(self.comm);
     report.learning_rate = learning_rate_at(config, self.steps_done);
     for (Network& network : self.networks) {

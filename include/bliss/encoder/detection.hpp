@@ -27,6 +27,9 @@ struct TilePosterior {
     at::Tensor u_mean, u_sd;              ///< (N, S, C) along columns, in tiles
     at::Tensor v_mean, v_sd;              ///< (N, S, C) along rows, in tiles
     at::Tensor ln_flux_mean, ln_flux_sd;  ///< (N, S, C)
+
+    /// The same without gradients, each tensor contiguous: to be read number by number.
+    [[nodiscard]] TilePosterior plain() const;
 };
 
 /// What the networks are told about each of B images.

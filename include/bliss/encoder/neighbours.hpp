@@ -59,7 +59,4 @@ private:
 /// @param out (context_length)
 void write_context(const DrawnTiles& drawn, std::int64_t row, std::int64_t col, std::int64_t reach, std::int64_t max_sources, float* out);
 
-/// Whether any tile that this one is told of holds a source.
-[[nodiscard]] bool sees_a_source(const DrawnTiles& drawn, std::int64_t row, std::int64_t col, std::int64_t reach);
-
 }  // namespace bliss::encoder

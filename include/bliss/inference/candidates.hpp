@@ -75,7 +75,7 @@ public:
     [[nodiscard]] std::vector<double> probabilities(std::int64_t k) const;
 
     /// The same of all tiles. @return (tiles, M + 1)
-    [[nodiscard]] const at::Tensor& count_probabilities() const { return q_.count_logits; }
+    [[nodiscard]] const at::Tensor& count_probabilities() const { return probabilities_; }
 
     /// Parts of a slot; their weights sum to 1.
     [[nodiscard]] std::vector<TilePart> parts(std::int64_t k, const TileIndex& tile, std::int64_t n, std::int64_t m) const;
@@ -88,6 +88,7 @@ public:
 
 private:
     encoder::TilePosterior q_;
+    at::Tensor probabilities_;   ///< (tiles, M + 1)
     std::int64_t tile_px_;
 };
 
