@@ -10,6 +10,10 @@ stars and galaxies, not saturated) brighter than the limit that are found. Preci
 than the limit (SEP's own flux) that match an entry of any magnitude, labelled or not: a source at the limit is not
 false because two pipelines disagree by 0.1 mag, nor is a saturated star. The last line is a harsher count:
 every primary row is truth, blended parents and saturated stars too, and nothing else explains a detection.
+
+On frames of `bliss-mpi simulate`, with their truth, SEP is given the true sky, and the best of several thresholds is kept:
+
+    tools/sep_baseline.py out/crowded/frame-0000.fits --truth out/crowded/truth-0000.fits --match-limit 0.5 --match-mag 0.5 --limit 22.5
 """
 
 import argparse
@@ -24,7 +28,7 @@ from scipy.spatial import cKDTree
 BANDS = "ugriz"
 GALAXY, STAR, SKY = 3, 6, 8      # PHOTO's OBJC_TYPE
 BRIGHT, SATURATED = 1 << 1, 1 << 18  # bits of OBJC_FLAGS; BRIGHT is a first pass over sources that are found again
-LIMIT_PX = 1.0
+THRESHOLDS = (1.0, 1.5, 2.0, 3.0, 5.0)  # of simulated frames, in the sky's noise
 
 
 def magnitude(flux_nmgy):
@@ -66,15 +70,22 @@ def detect(image):
     return np.stack([found["x"], found["y"]], axis=1), magnitude(found["flux"]), seconds
 
 
-def match(first, second):
-    """One-to-one matches closer than LIMIT_PX in x and y: index into `second` for each of `first`, -1 = none."""
+def match(first, second, limit_px=1.0, may_match=None):
+    """One-to-one matches closer than a limit in x and y: index into `second` for each of `first`, -1 = none.
+
+    may_match(i, many): which of many places in `second` may be paired with i, an array of bool.
+    """
     partner = np.full(len(first), -1)
-    cost = np.full((len(first), len(second)), 1e6)  # far above any sum of true costs: most pairs first
-    for i, neighbours in enumerate(cKDTree(second).query_ball_point(first, LIMIT_PX, p=np.inf)):
-        cost[i, neighbours] = np.linalg.norm(second[neighbours] - first[i], axis=1)
+    pairs = [np.array(near, dtype=int) for near in cKDTree(second).query_ball_point(first, limit_px, p=np.inf)]
+    if may_match is not None:
+        pairs = [near[may_match(i, near)] for i, near in enumerate(pairs)]
+    left, right = (np.array([len(near) > 0 for near in pairs], dtype=bool).nonzero()[0], np.unique(np.concatenate([[], *pairs]).astype(int)))
+    cost = np.full((len(left), len(right)), 1e6)  # far above any sum of true costs: most pairs first
+    for row, i in enumerate(left):
+        cost[row, np.searchsorted(right, pairs[i])] = np.linalg.norm(second[pairs[i]] - first[i], axis=1)
     rows, columns = linear_sum_assignment(cost)
     real = cost[rows, columns] < 1e6
-    partner[rows[real]] = columns[real]
+    partner[left[rows[real]]] = right[columns[real]]
     return partner
 
 
@@ -104,13 +115,47 @@ def score(name, truth_found, detection_matched):
           f"precision {precision:6.1%} ({detection_matched.sum()}/{len(detection_matched)})  F1 {f1:.3f}")
 
 
+def score_simulated(options):
+    """SEP on a frame of `bliss-mpi simulate`, at the threshold where its F1 is best."""
+    with fits.open(options.frame) as hdus:
+        image, sky = np.ascontiguousarray(hdus[0].data, dtype=np.float32), hdus[0].header["BACKGND"]
+    with fits.open(options.truth) as hdus:
+        truth = hdus["TRUTH"].data
+    per_nmgy = np.median(truth["FLUX_E"] / truth["FLUX_NMGY"])
+    position, mag = np.stack([truth["X_PX"], truth["Y_PX"]], axis=1).astype(float), truth["MAG"].astype(float)
+    labelled = (truth["LABELLED"] == 1) & (mag < options.limit)
+    best = (-1.0,)
+    for threshold in THRESHOLDS:
+        start = time.perf_counter()
+        sep.set_extract_pixstack(5_000_000)
+        found = sep.extract(image - sky, threshold, err=np.sqrt(sky))
+        seconds = time.perf_counter() - start
+        ours, our_mag = np.stack([found["x"], found["y"]], axis=1), magnitude(found["flux"] / per_nmgy)
+        rows = np.flatnonzero(labelled)
+        partner = match(position[rows], ours, options.match_limit, lambda i, many: abs(our_mag[many] - mag[rows[i]]) <= options.match_mag)
+        is_found, matched = np.zeros(len(mag), bool), np.zeros(len(ours), bool)
+        is_found[rows[partner >= 0]], matched[partner[partner >= 0]] = True, True
+        counted = labelled & inside(position, image.shape, options.border)
+        kept = inside(ours, image.shape, options.border) & (matched | (our_mag < options.limit))
+        f1 = 2 * is_found[counted].sum() / max(1, counted.sum() + kept.sum())
+        best = max(best, (f1, threshold, is_found[counted], matched[kept], seconds), key=lambda scores: scores[0])
+    _, threshold, is_found, matched, seconds = best
+    print(f"SEP at {threshold} sigma: {seconds:.2f} s; {len(is_found)} labelled sources brighter than {options.limit:g}")
+    score("all", is_found, matched)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frame", help="SDSS frame-*.fits[.bz2]")
     parser.add_argument("--truth", required=True, metavar="FITS", help="photoObj-*.fits of the same field")
     parser.add_argument("--limit", type=float, default=21.0, help="faintest magnitude scored (default 21)")
     parser.add_argument("--border", type=float, default=24.0, help="pixels left out along the edges (default 24)")
+    parser.add_argument("--match-limit", type=float, default=1.0, help="simulated frames: largest distance of a match in x and in y, px")
+    parser.add_argument("--match-mag", type=float, default=np.inf, help="simulated frames: largest difference of magnitudes in a match")
     options = parser.parse_args()
+    with fits.open(options.truth) as hdus:
+        if "TRUTH" in hdus:
+            return score_simulated(options)
 
     image, band = read_frame(options.frame)
     truth, truth_mag, listed, labelled, primary = read_truth(options.truth, band)

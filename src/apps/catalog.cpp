@@ -10,6 +10,7 @@ Command add_catalog(CLI::App& app) {
         std::string config;
         std::string output;
         std::string threshold, floor, samples;
+        bool reconstruct = false;
         std::vector<std::string> fields;
     };
     auto options = std::make_shared<Options>();
@@ -20,6 +21,8 @@ Command add_catalog(CLI::App& app) {
                        "p_source from which a source is in the mode catalogue (default: the configuration's)");
     parser->add_option("--floor", options->floor, "p_source down to which candidates are written (default: the configuration's)");
     parser->add_option("--samples", options->samples, "joint draws from each field's posterior, to /samples (default: the configuration's)");
+    parser->add_flag("--reconstruct", options->reconstruct,
+                     "with --samples: also write each field's posterior mean image and residual, FITS and a picture, to reconstruction/");
     parser->add_option("--field", options->fields, "only these fields (RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...)");
     parser->footer("Ranks share the fields: srun bliss-mpi catalog CONFIG, or mpirun -n 4 bliss-mpi catalog CONFIG.");
     return {parser, [options](const Common& common, const comm::Communicator& comm) {
@@ -27,6 +30,7 @@ Command add_catalog(CLI::App& app) {
                 if (!options->threshold.empty()) with_options.assignments.push_back("threshold=" + options->threshold);
                 if (!options->floor.empty()) with_options.assignments.push_back("floor=" + options->floor);
                 if (!options->samples.empty()) with_options.assignments.push_back("samples=" + options->samples);
+                if (options->reconstruct) with_options.assignments.push_back("reconstruct=true");
                 auto config = read_config<inference::CatalogConfig>(options->config, with_options, comm);
                 if (!options->fields.empty()) config.survey.fields = options->fields;
                 const auto compute = start_compute(common, comm);

@@ -82,7 +82,11 @@ int run_catalog(const Options& options) {
     for (std::size_t i = 0; i < fields.size(); ++i) truths.push_back(evaluation::read_truth(options.truth[i], *fields[i], options.columns));
     std::vector<evaluation::FieldPair> pairs;
     for (std::size_t i = 0; i < fields.size(); ++i) {
-        pairs.push_back({catalog::sources_of(catalog, *fields[i]), truths[i], fields[i]->height_px, fields[i]->width_px});
+        pairs.push_back({.detections = catalog::sources_of(catalog, *fields[i]),
+                         .truth = truths[i],
+                         .height_px = fields[i]->height_px,
+                         .width_px = fields[i]->width_px,
+                         .samples = catalog::samples_of(catalog, *fields[i])});
     }
     evaluation::EvaluationOptions choice = options.evaluation;
     choice.min_p_source = options.threshold ? *options.threshold : threshold_of(catalog);
@@ -106,6 +110,11 @@ Command add_evaluate(CLI::App& app) {
     parser->add_option("--threshold", options->threshold, "p_source from which a detection counts (default: the catalogue's threshold)")
         ->check(CLI::Range(0.0, 1.0));
     parser->add_option("--match-limit", e.match_limit_px, "largest distance of a match in x and in y, px")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    parser->add_option("--match-mag", e.match_limit_mag, "largest difference of magnitudes in a match (default: any)")
+        ->check(CLI::PositiveNumber);
+    parser->add_option("--box", e.box_px, "side of the boxes that joint draws are counted in, px")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     parser->add_option("--border", e.border_px, "what lies nearer to the edge is not counted, px")

@@ -6,8 +6,22 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace bliss::apps {
 namespace {
+
+/// What of a field lies outside what its model was trained on.
+void print_warnings(const catalog::FieldRow& f) {
+    constexpr std::pair<std::uint32_t, const char*> warnings[] = {
+        {catalog::k_prior_rate_outside, "the prior's source rate is outside the model's training range"},
+        {catalog::k_prior_far, "the prior weighs some sources over ten times more or less than the training did"},
+        {catalog::k_density_outside, "the density of sources found is outside the model's training range; use a model for such fields"},
+    };
+    for (const auto& [bit, text] : warnings) {
+        if ((f.prior_flags & bit) != 0) fmt::print("  warning: field {}: {}\n", to_string(FieldId{f.run, f.camcol, f.field}), text);
+    }
+}
 
 void print_catalog(const std::string& path) {
     const catalog::Catalog catalog = catalog::read_catalog(path);
@@ -26,6 +40,7 @@ void print_catalog(const std::string& path) {
                    double{f.expected_sources}, double{f.psf_fwhm_px}, double{f.background_e}, double{f.valid_share},
                    f.status == 0 ? "done" : fmt::format("failed: {}", catalog::text_of(f.reason)));
     }
+    for (const auto& f : catalog.fields) print_warnings(f);
     fmt::print("\n{}\n", catalog.configuration);
 }
 

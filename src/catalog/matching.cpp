@@ -54,8 +54,11 @@ struct Within {
     }
 };
 
+using MayMatch = std::function<bool(std::size_t, std::size_t)>;
+
 /// All pairs closer than the limit in x and y; cost is the Euclidean distance.
-std::vector<Edge> candidates(std::span<const PixelPosition> first, std::span<const PixelPosition> second, double limit_px) {
+std::vector<Edge> candidates(std::span<const PixelPosition> first, std::span<const PixelPosition> second, double limit_px,
+                             const MayMatch& may_match) {
     const Cloud cloud{second};
     std::vector<Edge> edges;
     if (cloud.points.empty()) return edges;
@@ -71,7 +74,8 @@ std::vector<Edge> candidates(std::span<const PixelPosition> first, std::span<con
         for (const std::size_t j : within.found) {
             const double dx = cloud.points[j].x_px - query[0];
             const double dy = cloud.points[j].y_px - query[1];
-            if (std::max(std::abs(dx), std::abs(dy)) < limit_px) edges.push_back({i, cloud.original[j], std::hypot(dx, dy)});
+            if (std::max(std::abs(dx), std::abs(dy)) >= limit_px || (may_match && !may_match(i, cloud.original[j]))) continue;
+            edges.push_back({i, cloud.original[j], std::hypot(dx, dy)});
         }
     }
     return edges;
@@ -104,9 +108,9 @@ private:
 }  // namespace
 
 std::vector<MatchedPair> match_positions(std::span<const PixelPosition> first, std::span<const PixelPosition> second,
-                                         double limit_px) {
+                                         double limit_px, const MayMatch& may_match) {
     BLISS_EXPECT(limit_px > 0, "a match has a limit");
-    const std::vector<Edge> edges = candidates(first, second, limit_px);
+    const std::vector<Edge> edges = candidates(first, second, limit_px, may_match);
     Groups groups{first.size() + second.size()};
     for (const Edge& edge : edges) groups.join(edge.left, first.size() + edge.right);
     std::map<std::size_t, std::vector<Edge>> components;

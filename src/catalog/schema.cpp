@@ -51,9 +51,14 @@ constexpr Member k_source_members[] = {
     BLISS_MEMBER(SourceRow, angle_deg, Type::f64, 1, "deg",
                  "major axis, from +x towards +y, 0 to 180, if it is a galaxy; posterior median, NaN without shapes"),
     BLISS_MEMBER(SourceRow, angle_err_deg, Type::f64, 1, "deg", "half the central 68.3 % interval of angle_deg"),
+    BLISS_MEMBER(SourceRow, p_fit, Type::f64, 1, "",
+                 "posterior predictive p-value of the pixels within one FWHM of the PSF; NaN without joint draws"),
+    BLISS_MEMBER(SourceRow, surroundings_sigma, Type::f64, 1, "",
+                 "light within 12 px that the posterior does not expect, in predictive standard deviations; NaN without joint draws"),
     BLISS_MEMBER(SourceRow, flags, Type::u32, 1, "",
                  "bits: 1 pixels not valid within 3 px, 2 within 24 px of the frame's edge, 4 joined over tiles, 8 not "
-                 "alone in its tile, 16 in the mode catalogue (p_source at least the threshold)"),
+                 "alone in its tile, 16 in the mode catalogue (p_source at least the threshold), 32 the pixel at its "
+                 "place is not valid, 64 brighter than the model's prior, 128 p_fit below 0.001, 256 surroundings_sigma beyond 5"),
 };
 
 constexpr Member k_sample_members[] = {
@@ -100,8 +105,13 @@ constexpr Member k_field_members[] = {
     BLISS_MEMBER(FieldRow, star_fraction, Type::f64, 1, "", "prior share of stars among them"),
     BLISS_MEMBER(FieldRow, star_alpha, Type::f64, 1, "", "prior Pareto exponent of their fluxes"),
     BLISS_MEMBER(FieldRow, galaxy_alpha, Type::f64, 1, "", "prior Pareto exponent of galaxies' fluxes"),
+    BLISS_MEMBER(FieldRow, p_fit, Type::f64, 1, "", "posterior predictive p-value of all valid pixels; NaN without joint draws"),
+    BLISS_MEMBER(FieldRow, chi2_per_px, Type::f64, 1, "", "mean squared residual in predictive standard deviations; NaN without joint draws"),
+    BLISS_MEMBER(FieldRow, unexplained_share, Type::f64, 1, "",
+                 "share of 4x4-pixel cells whose light is 5 or more standard deviations from what is expected; NaN without joint draws"),
     BLISS_MEMBER(FieldRow, prior_flags, Type::u32, 1, "",
-                 "bits: 1 source rate outside the model's training range, 2 types or fluxes weigh over ten times more or less than in training"),
+                 "bits: 1 source rate outside the model's training range, 2 types or fluxes weigh over ten times more or less than in training, "
+                 "4 the density found is outside the training range"),
     BLISS_MEMBER(FieldRow, has_mask, Type::i32, 1, "", "1 where a mask of bad pixels was read"),
     BLISS_MEMBER(FieldRow, reason, Type::text, sizeof(FieldRow::reason), "", "why the field failed; empty when done"),
 };
@@ -130,6 +140,11 @@ std::span<const Member> field_members() { return k_field_members; }
 std::span<const SourceRow> sources_of(const Catalog& catalog, const FieldRow& field) {
     return std::span{catalog.sources}.subspan(static_cast<std::size_t>(field.first_source),
                                               static_cast<std::size_t>(field.source_count));
+}
+
+std::span<const SampleRow> samples_of(const Catalog& catalog, const FieldRow& field) {
+    return std::span{catalog.samples}.subspan(static_cast<std::size_t>(field.first_sample),
+                                              static_cast<std::size_t>(field.sample_count));
 }
 
 }  // namespace bliss::catalog

@@ -17,11 +17,16 @@ constexpr std::int64_t k_context_hidden = 64;
 
 /// The layers of the tower, in order.
 enum Layer : std::size_t { to_half, half, to_quarter, block1_a, block1_b, block2_a, block2_b, close_up };
-/// The numbers of one part of a slot's posterior, in order; a weight only where there are several parts.
-enum Number : std::int64_t { u_mean, v_mean, u_sd, v_sd, ln_flux_mean, ln_flux_sd, weight };
+/// The numbers of one part of a slot's posterior, in order; a weight only where there are several parts. Of the flux's mean: what is
+/// added to the anchor, and how much more or less than whole the anchor counts.
+enum Number : std::int64_t { u_mean, v_mean, u_sd, v_sd, ln_flux_shift, anchor_gain, ln_flux_sd, weight };
 std::int64_t numbers_of_part(std::int64_t components) { return components > 1 ? weight + 1 : weight; }
 /// Side of what the close-up reads about a tile, pixels.
 constexpr std::int64_t k_close_up_px = 8;
+/// Noise-equivalent area of an SDSS PSF, pixels; what a sharper or wider one differs by, the head learns.
+constexpr double k_typical_area_px = 33;
+/// Pixels around the tile on each side that the anchor is looked for in.
+constexpr std::int64_t k_anchor_reach_px = 1;
 /// Pixels at each side of the window that only the matched filters read.
 constexpr std::int64_t k_filter_margin_px = tile::k_filter_px / 2;
 
@@ -41,6 +46,15 @@ at::Tensor rows_of(const at::Tensor& x) {
     return (at::autocast::is_autocast_enabled(at::kCPU) ? x : x.to(torch::kFloat)).permute({0, 2, 3, 1});
 }
 
+/// ln of a flux against the noise of a pixel for every tile, as if it held one star: the highest answer of the star's matched filter in and
+/// around it. @param features (B, C, H, W) @return (B, T_h, T_w, 1)
+at::Tensor anchors(const at::Tensor& features, std::int64_t filter_channel, std::int64_t tile_px) {
+    const at::Tensor filtered = crop(features.slice(1, filter_channel, filter_channel + 1), tile::k_padding_px - k_anchor_reach_px);
+    const at::Tensor highest = torch::max_pool2d(filtered.contiguous(), tile_px + 2 * k_anchor_reach_px, tile_px);
+    // asinh(s / 3) of a signal-to-noise ratio s; a star's flux is s times the square root of the PSF's noise-equivalent area.
+    return (highest + std::log(1.5 * std::sqrt(k_typical_area_px))).permute({0, 2, 3, 1});
+}
+
 }  // namespace
 
 ImageConditions ImageConditions::repeated(std::int64_t n) const {
@@ -54,7 +68,8 @@ TilePosterior TilePosterior::plain() const {
 }
 
 DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config)
-    : max_sources_{config.max_sources}, components_{config.components}, tile_px_{config.tile_px} {
+    : max_sources_{config.max_sources}, components_{config.components}, tile_px_{config.tile_px},
+      filter_channel_{static_cast<std::int64_t>(config.compression_scales.size())} {
     const auto in = static_cast<std::int64_t>(config.bands.size()) * tile::feature_count(config.compression_scales.size());
     const std::int64_t w = config.width, hidden = config.head_width, split = tile::k_tile_px / tile_px_;
     const torch::nn::Conv2d layers[] = {
@@ -106,11 +121,13 @@ at::Tensor DetectionEncoderImpl::trunk(const at::Tensor& x, const ImageCondition
     if (const std::int64_t split = tile::k_tile_px / tile_px_; split > 1) {
         tower = tower.unflatten(3, {split, split, -1}).permute({0, 1, 3, 2, 4, 5}).flatten(3, 4).flatten(1, 2);
     }
-    return (tower + from_close_up_->forward(rows_of(near))).to(torch::kFloat);
+    const at::Tensor tiles = (tower + from_close_up_->forward(rows_of(near))).to(torch::kFloat);
+    return torch::cat({tiles, anchors(x, filter_channel_, tile_px_)}, 3);
 }
 
 at::Tensor DetectionEncoderImpl::head(const at::Tensor& tiles, const at::Tensor& context, const ImageConditions& conditions) {
-    at::Tensor h = tiles;
+    const std::int64_t hidden = head_hidden_->options.in_features();
+    at::Tensor h = tiles.slice(2, 0, hidden);
     if (context_hidden_) {
         const at::Tensor told = context.defined() ? context : torch::zeros({1, 1, context_hidden_->options.in_features()});
         h = h + context_out_->forward(rectify(context_hidden_->forward(told)));
@@ -118,12 +135,13 @@ at::Tensor DetectionEncoderImpl::head(const at::Tensor& tiles, const at::Tensor&
     h = rectify(film_head_->forward(h, conditions.rate));
     h = rectify(head_hidden_->forward(h)).to(torch::kFloat);
     const c10::impl::ExcludeDispatchKeyGuard single_precision{c10::autocast_dispatch_keyset};
-    return head_out_->forward(h);
+    return torch::cat({head_out_->forward(h), tiles.slice(2, hidden)}, 2);
 }
 
 TilePosterior DetectionEncoderImpl::posterior(const at::Tensor& raw, const ImageConditions& conditions) const {
     const std::int64_t m = max_sources_, c = components_;
-    const at::Tensor parts = raw.slice(2, m + 1).unflatten(2, {numbers_of_part(c), slot_count(m), c});  // (B, n, F, S, C)
+    const at::Tensor parts = raw.slice(2, m + 1, raw.size(2) - 1).unflatten(2, {numbers_of_part(c), slot_count(m), c});  // (B, n, F, S, C)
+    const at::Tensor anchor = raw.slice(2, raw.size(2) - 1).reshape({-1, 1, 1});
     const auto part = [&](std::int64_t k) { return parts.select(2, k).flatten(0, 1); };
     const at::Tensor ln_noise = conditions.ln_noise.expand({raw.size(0), raw.size(1)}).reshape({-1, 1, 1});
     TilePosterior q;
@@ -133,7 +151,7 @@ TilePosterior DetectionEncoderImpl::posterior(const at::Tensor& raw, const Image
     q.v_mean = 0.5 + 1.5 * torch::tanh(part(v_mean));
     q.u_sd = bounded_scale(part(u_sd), 0.002, 3.0);
     q.v_sd = bounded_scale(part(v_sd), 0.002, 3.0);
-    q.ln_flux_mean = ln_noise + k_ln_flux_centre + k_ln_flux_scale * part(ln_flux_mean);
+    q.ln_flux_mean = ln_noise + anchor + k_ln_flux_scale * part(ln_flux_shift) + part(anchor_gain) * (anchor - k_ln_flux_centre);
     q.ln_flux_sd = bounded_scale(part(ln_flux_sd), 0.003, 3.0);
     return q;
 }

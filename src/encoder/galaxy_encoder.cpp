@@ -14,42 +14,69 @@ constexpr std::int64_t k_hidden = 64;
 /// Logarithms of L's diagonal lie within this of 0: standard deviations of 0.002 to 400.
 constexpr double k_ln_diagonal_reach = 6;
 
+/// Numbers of one part: its weight, its mean, L's diagonal, and L below it.
+std::int64_t numbers_of_part(std::int64_t n) { return 1 + n + n * (n + 1) / 2; }
+
 }  // namespace
 
+ShapePosterior ShapePosterior::first(std::int64_t galaxies) const {
+    return {log_weight.slice(0, 0, galaxies), mean.slice(0, 0, galaxies), precision_factor.slice(0, 0, galaxies)};
+}
+
 at::Tensor ShapePosterior::log_density(const at::Tensor& latents) const {
-    const at::Tensor z = torch::matmul(precision_factor.transpose(1, 2), (latents - mean).unsqueeze(2)).squeeze(2);
+    const at::Tensor off = (latents.unsqueeze(1) - mean).unsqueeze(3);
+    const at::Tensor z = torch::matmul(precision_factor.transpose(2, 3), off).squeeze(3);
     const double constant = 0.5 * static_cast<double>(latents.size(1)) * std::log(2 * std::numbers::pi);
-    return -0.5 * (z * z).sum(1) + torch::log(torch::diagonal(precision_factor, 0, 1, 2)).sum(1) - constant;
+    const at::Tensor of_part = -0.5 * (z * z).sum(2) + torch::log(torch::diagonal(precision_factor, 0, 2, 3)).sum(2) - constant;
+    return torch::logsumexp(log_weight + of_part, 1);
 }
 
-at::Tensor ShapePosterior::draw(const at::Tensor& normals) const {
+at::Tensor ShapePosterior::draw(const at::Tensor& numbers) const {
+    const std::int64_t n = mean.size(2);
+    const at::Tensor normals = numbers.slice(2, 1).transpose(1, 2).unsqueeze(1).expand({-1, mean.size(1), -1, -1});  // (n, P, D - 1, K)
     // L^T (w - mean) = z
-    const at::Tensor solved = torch::linalg_solve_triangular(precision_factor.transpose(1, 2), normals.transpose(1, 2), true);
-    return mean.unsqueeze(1) + solved.transpose(1, 2);
+    const at::Tensor of_parts = mean.unsqueeze(3) + torch::linalg_solve_triangular(precision_factor.transpose(2, 3), normals, true);
+    const at::Tensor below = torch::cumsum(torch::exp(log_weight), 1).slice(1, 0, -1).unsqueeze(1);                  // (n, 1, P - 1)
+    const at::Tensor part = (numbers.slice(2, 0, 1) > below).sum(2);                                                 // (n, K)
+    return of_parts.permute({0, 3, 1, 2}).gather(2, part.view({part.size(0), -1, 1, 1}).expand({-1, -1, 1, n})).squeeze(2);
 }
 
-GalaxyEncoderImpl::GalaxyEncoderImpl(const EncoderConfig& config, std::int64_t latents) : shape_latents_{latents - 1} {
+void write_shape_numbers(RandomStream& random, std::int64_t draws, std::int64_t latents, float* out) {
+    for (std::int64_t draw = 0; draw < draws; ++draw) {
+        *out++ = static_cast<float>(random.uniform());
+        for (std::int64_t k = 1; k < latents; ++k) *out++ = static_cast<float>(random.normal());
+    }
+}
+
+GalaxyEncoderImpl::GalaxyEncoderImpl(const EncoderConfig& config, std::int64_t latents)
+    : shape_latents_{latents - 1}, components_{config.shape_components} {
     tower_ = register_module("tower", WindowTower(config, config.galaxy_width));
     hidden_ = register_module("hidden", linear(WindowTowerImpl::k_numbers, k_hidden));
-    out_ = register_module("out", torch::nn::Linear(k_hidden, shape_latents_ + shape_latents_ * (shape_latents_ + 1) / 2));
+    out_ = register_module("out", torch::nn::Linear(k_hidden, components_ * numbers_of_part(shape_latents_)));
     torch::nn::init::zeros_(out_->weight);
     torch::nn::init::zeros_(out_->bias);
+    // The parts begin with different widths, or they would stay alike.
+    const torch::NoGradGuard no_grad;
+    const at::Tensor spread = 0.5 * (torch::arange(components_, torch::kFloat) - 0.5 * static_cast<double>(components_ - 1));
+    out_->bias.view({components_, -1}).slice(1, 1 + shape_latents_, 1 + 2 * shape_latents_).copy_(spread.unsqueeze(1));
 }
 
 ShapePosterior GalaxyEncoderImpl::forward(const SourceWindows& windows) {
     const at::Tensor tower = tower_->forward(windows);
     const c10::impl::ExcludeDispatchKeyGuard single_precision{c10::autocast_dispatch_keyset};
-    const at::Tensor out = out_->forward(rectify(hidden_->forward(tower)));
+    const at::Tensor out = out_->forward(rectify(hidden_->forward(tower))).unflatten(1, {components_, -1});
     const std::int64_t n = shape_latents_;
-    const at::Tensor diagonal = torch::exp(k_ln_diagonal_reach * torch::tanh(out.slice(1, n, 2 * n) / k_ln_diagonal_reach));
+    const at::Tensor diagonal = torch::exp(k_ln_diagonal_reach * torch::tanh(out.slice(2, 1 + n, 1 + 2 * n) / k_ln_diagonal_reach));
     at::Tensor factor = torch::diag_embed(diagonal);
     if (n > 1) {
         const at::Tensor below = torch::tril_indices(n, n, -1);
         // Against the row's diagonal, so that one number means one correlation at any width.
-        const at::Tensor lower = torch::zeros({out.size(0), n * n}).index_copy(1, below[0] * n + below[1], out.slice(1, 2 * n)).view({-1, n, n});
-        factor = factor + diagonal.unsqueeze(2) * lower;
+        const at::Tensor lower = torch::zeros({out.size(0), components_, n * n})
+                                     .index_copy(2, below[0] * n + below[1], out.slice(2, 1 + 2 * n))
+                                     .view({-1, components_, n, n});
+        factor = factor + diagonal.unsqueeze(3) * lower;
     }
-    return {out.slice(1, 0, n), factor};
+    return {torch::log_softmax(out.select(2, 0), 1), out.slice(2, 1, 1 + n), factor};
 }
 
 }  // namespace bliss::encoder

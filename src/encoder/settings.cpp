@@ -14,6 +14,7 @@ void describe(ConfigVisitor& visitor, EncoderConfig& config) {
     visitor.field("max_sources", config.max_sources, "most sources in a tile (M)", Range{1, 4});
     visitor.field("reach", config.reach, "tiles around one, on each side, that its posterior is told of; 0: tiles are independent", Range{0, 2});
     visitor.field("components", config.components, "parts of a source's posterior of location and flux (C)", Range{1, 4});
+    visitor.field("shape_components", config.shape_components, "parts of the posterior of a galaxy's shape (P)", Range{1, 4});
     visitor.field("width", config.width, "width of the detection encoder: 2, later 4 times as many channels", Range{4, 256});
     visitor.field("head_width", config.head_width, "hidden channels of the detection head", Range{4, 1024});
     visitor.field("classifier_width", config.classifier_width, "width of the classification encoder: 2, 3, later 4 times as many channels",

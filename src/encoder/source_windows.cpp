@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::int64_t k_side = tile::k_padded_tile_px;
 
+/// A star's profile does not fall below this against its peak: a star of 10^8 electrons then leaves one electron a pixel.
+constexpr double k_ln_profile_floor = -16;
+
 /// An error as the networks read it: 0 for 0, about the logarithm of large ones.
 float compressed(double error, double scale) { return static_cast<float>(std::asinh(error / scale)); }
 
@@ -38,7 +41,7 @@ std::vector<float> psf_profile(const survey::Psf& psf) {
     const double peak = psf.value(0);
     for (std::int64_t k = 0; k < k_profile_length; ++k) {
         const double relative = psf.value(k_profile_step_px * static_cast<double>(k)) / peak;
-        profile.push_back(static_cast<float>(std::max(-8.0, std::log(relative)) / 4));
+        profile.push_back(static_cast<float>(std::max(k_ln_profile_floor, std::log(relative)) / 4));
     }
     profile.push_back(static_cast<float>(peak));
     return profile;

@@ -37,9 +37,15 @@ constexpr std::size_t k_none = std::numeric_limits<std::size_t>::max();
 /// For each detection the true source it is matched with, or k_none.
 using Matches = std::vector<std::size_t>;
 
+/// How far the two sides of a match may be apart.
+struct MatchLimits {
+    double px = 1;
+    double mag = std::numeric_limits<double>::infinity();
+};
+
 /// Matches the detections chosen, one to one, with the true sources chosen; leaves earlier matches of `matches`, on both sides, alone.
 template <class UseDetection, class UseTruth>
-void match_more(Matches& matches, const FieldPair& pair, double limit_px, UseDetection&& use_detection,
+void match_more(Matches& matches, const FieldPair& pair, const MatchLimits& limits, UseDetection&& use_detection,
                 UseTruth&& use_truth) {
     std::vector<PixelPosition> ours, theirs;
     std::vector<std::size_t> our_index, their_index;
@@ -57,7 +63,10 @@ void match_more(Matches& matches, const FieldPair& pair, double limit_px, UseDet
         theirs.push_back({pair.truth[j].x_px, pair.truth[j].y_px});
         their_index.push_back(j);
     }
-    for (const auto& [first, second, distance] : catalog::match_positions(ours, theirs, limit_px))
+    const auto may_match = [&](std::size_t i, std::size_t j) {
+        return !std::isfinite(limits.mag) || std::abs(pair.detections[our_index[i]].mag - pair.truth[their_index[j]].mag) <= limits.mag;
+    };
+    for (const auto& [first, second, distance] : catalog::match_positions(ours, theirs, limits.px, may_match))
         matches[our_index[first]] = their_index[second];
 }
 
@@ -147,9 +156,9 @@ private:
     void add_detection_scores(const FieldPair& pair) {
         const auto use_kept = [&](const catalog::SourceRow& ours) { return kept(ours); };
         Matches matches(pair.detections.size(), k_none);
-        match_more(matches, pair, options_.match_limit_px, use_kept,
-                   [](const TruthSource& truth) { return truth.labelled; });
-        match_more(matches, pair, options_.match_limit_px, use_kept,
+        const MatchLimits limits{options_.match_limit_px, options_.match_limit_mag};
+        match_more(matches, pair, limits, use_kept, [](const TruthSource& truth) { return truth.labelled; });
+        match_more(matches, pair, limits, use_kept,
                    [](const TruthSource& truth) { return !truth.labelled; });
 
         for (const TruthSource& truth : pair.truth) {
@@ -184,7 +193,7 @@ private:
         // Kept detections choose first: a faint candidate that happens to lie nearer must not take their truth.
         for (const bool first : {true, false}) {
             match_more(
-                matches, pair, options_.calibration_limit_px, [&](const catalog::SourceRow& ours) { return kept(ours) == first; },
+                matches, pair, {.px = options_.calibration_limit_px}, [&](const catalog::SourceRow& ours) { return kept(ours) == first; },
                 [](const TruthSource& truth) { return truth.labelled; });
         }
         for (std::size_t i = 0; i < matches.size(); ++i) {
@@ -218,7 +227,9 @@ private:
 Evaluation evaluate(std::span<const FieldPair> fields, const EvaluationOptions& options) {
     Evaluator evaluator{options};
     for (const FieldPair& pair : fields) evaluator.add(pair);
-    return evaluator.finished();
+    Evaluation result = evaluator.finished();
+    result.counts = count_draws(fields, options.box_px, options.border_px);
+    return result;
 }
 
 }  // namespace bliss::evaluation

@@ -50,10 +50,12 @@ std::string coverage_line(const char* name, const Coverage& coverage) {
 
 std::string to_text(const Evaluation& evaluation) {
     const EvaluationOptions& options = evaluation.options;
+    const bool by_mag = std::isfinite(options.match_limit_mag);
     std::string text = fmt::format(
-        "{} field(s); detections with p_source >= {}; match within {} px in x and y; border of {} px left out\n\n"
+        "{} field(s); detections with p_source >= {}; match within {} px in x and y{}; border of {} px left out\n\n"
         "{:>11} {:>6} {:>6} {:>5} {:>6} {:>6} {:>6} {:>9} {:>7} {:>7} {:>7}\n",
-        evaluation.fields, options.min_p_source, options.match_limit_px, options.border_px, "mag", "truth", "TP", "FP",
+        evaluation.fields, options.min_p_source, options.match_limit_px,
+        by_mag ? fmt::format(" and {} mag", options.match_limit_mag) : "", options.border_px, "mag", "truth", "TP", "FP",
         "prec", "recall", "F1", "star/gal", "dmag", "sd mag", "sd px");
     for (const MagnitudeBin& bin : evaluation.bins)
         text += table_line(fmt::format("{:g}-{:g}", bin.low_mag, bin.high_mag), bin);
@@ -76,6 +78,12 @@ std::string to_text(const Evaluation& evaluation) {
     text += fmt::format("\n{:>9} {:>7} {:>7} {:>7}\n", "interval", "count", "in 68%", "in 90%");
     text +=
         coverage_line("x", evaluation.x) + coverage_line("y", evaluation.y) + coverage_line("ln flux", evaluation.ln_flux);
+    if (const DrawnCounts& counts = evaluation.counts; counts.draws > 0) {
+        text += fmt::format("\n{} joint draws: {:.1f} sources in the mean, {:.0f} true ones ({} %)\n", counts.draws, counts.drawn, counts.truth,
+                            cell(100 * (counts.drawn / counts.truth - 1), 1, 1));
+        text += fmt::format("counts in {} boxes of {:g} px: {} in the 50 % interval, {} in the 90 % interval\n", counts.boxes,
+                            options.box_px, cell(counts.share_in(0.5), 5, 3), cell(counts.share_in(0.9), 5, 3));
+    }
     return text;
 }
 
@@ -85,6 +93,7 @@ std::string to_json(const Evaluation& evaluation) {
     json["fields"] = evaluation.fields;
     json["options"] = {{"min_p_source", options.min_p_source},
                        {"match_limit_px", options.match_limit_px},
+                       {"match_limit_mag", options.match_limit_mag},
                        {"calibration_limit_px", options.calibration_limit_px},
                        {"border_px", options.border_px}};
     json["bins"] = nlohmann::ordered_json::array();
@@ -110,6 +119,11 @@ std::string to_json(const Evaluation& evaluation) {
                                        {"share_true", bin.share_true}});
     json["coverage"] = {
         {"x", to_object(evaluation.x)}, {"y", to_object(evaluation.y)}, {"ln_flux", to_object(evaluation.ln_flux)}};
+    if (const DrawnCounts& counts = evaluation.counts; counts.draws > 0) {
+        json["draws"] = {{"draws", counts.draws},   {"box_px", options.box_px},         {"boxes", counts.boxes},
+                         {"drawn", counts.drawn},   {"truth", counts.truth},            {"share_in_50", counts.share_in(0.5)},
+                         {"share_in_90", counts.share_in(0.9)}};
+    }
     return json.dump(2) + "\n";
 }
 

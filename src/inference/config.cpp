@@ -1,6 +1,7 @@
 #include "bliss/inference/config.hpp"
 
 #include "bliss/core/error.hpp"
+#include "bliss/inference/reconstruction.hpp"
 
 #include <fmt/format.h>
 
@@ -33,8 +34,12 @@ void describe(ConfigVisitor& visitor, CatalogConfig& config) {
     visitor.field("model", config.model, "model file");
     visitor.field("threshold", config.threshold, "p_source from which a source is in the mode catalogue", k_unit_interval);
     visitor.field("floor", config.floor, "p_source down to which candidates are written", Range{0.001, 1});
-    visitor.field("samples", config.samples, "joint draws from each field's posterior, written to /samples (K)", Range{0, k_most_samples});
+    visitor.field("samples", config.samples,
+                  "joint draws from each field's posterior, written to /samples (K); from 8 on with goodness of fit",
+                  Range{0, k_most_samples});
     visitor.field("seed", config.seed, "of the draws", k_not_negative);
+    visitor.field("reconstruct", config.reconstruct,
+                  "write each field's posterior mean image and residual to reconstruction/ beside the catalogue");
     visitor.field("independent_tiles", config.independent_tiles, "tiles are told nothing of each other, for comparison: sources on borders suffer");
     visitor.field("sources_per_tile", config.sources_per_tile,
                   "prior rate of the survey per 4x4-pixel tile, sources above the model's limit; 0: as trained", k_not_negative);
@@ -51,6 +56,11 @@ void check_catalog(const CatalogConfig& config) {
     if (config.threshold < config.floor) {
         throw ConfigError(fmt::format("threshold ({}) is below floor ({}): sources would be missing; lower the floor",
                                       config.threshold, config.floor));
+    }
+    if (config.reconstruct && config.samples < Reconstruction::k_least_draws) {
+        throw ConfigError(fmt::format("reconstruct: what the posterior expects is a mean over joint draws; ask for at least {}, for example with "
+                                      "--samples 32",
+                                      Reconstruction::k_least_draws));
     }
     if (config.survey.kind == SurveyKind::sdss && config.survey.fields.empty()) {
         throw ConfigError("survey.fields is empty: name fields as RUN-CAMCOL-FIELD, for example [\"94-1-12\"]");

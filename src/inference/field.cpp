@@ -4,6 +4,7 @@
 #include "bliss/core/error.hpp"
 #include "bliss/inference/posterior.hpp"
 #include "bliss/inference/prior_shift.hpp"
+#include "bliss/inference/reconstruction.hpp"
 #include "bliss/inference/samples.hpp"
 #include "bliss/inference/single_sources.hpp"
 #include "bliss/inference/turns.hpp"
@@ -18,7 +19,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <iterator>
 
 namespace bliss::inference {
 namespace {
@@ -40,6 +40,11 @@ double lap(Clock::time_point& start) {
     return seconds;
 }
 
+/// Expected sources per 4x4-pixel tile of valid image.
+double density_of(const catalog::FieldRow& field) {
+    return field.expected_sources / (static_cast<double>(tile::TileGrid{field.height_px, field.width_px}.size()) * field.valid_share);
+}
+
 void warn_outside_training(const encoder::ModelCard& card, const catalog::FieldRow& field, const std::string& source) {
     const auto outside = [&](std::string_view what, double value, double low, double high) {
         if (value >= low && value <= high) return;
@@ -57,11 +62,9 @@ void warn_outside_training(const encoder::ModelCard& card, const catalog::FieldR
                      "the model's training did; their probabilities lean on what was rare in it",
                      source, double{field.star_fraction}, double{field.star_alpha}, double{field.galaxy_alpha});
     }
-    const double tiles = static_cast<double>(tile::TileGrid{field.height_px, field.width_px}.size());
-    const double density = field.expected_sources / tiles;
-    if (density > card.sources_per_tile_high) {
-        spdlog::warn("{}: {:.4f} sources per tile are above the model's training range (up to {:.4f}); use a model for crowded fields",
-                     source, density, card.sources_per_tile_high);
+    if ((field.prior_flags & catalog::k_density_outside) != 0) {
+        spdlog::warn("{}: {:.4f} sources per tile are outside the model's training range ({:.4f} to {:.4f}); use a model for such fields",
+                     source, density_of(field), card.sources_per_tile_low, card.sources_per_tile_high);
     }
 }
 
@@ -93,14 +96,17 @@ double change(const FieldPrior& a, const FieldPrior& b) {
                      of(a.galaxy_alpha, b.galaxy_alpha)});
 }
 
-/// Puts the prior that was used into the field's row.
+/// Puts the prior that was used into the field's row, and how both it and what was found lie to the training's.
 void record(const FieldPrior& prior, const PriorShift& shift, const encoder::ModelCard& card, catalog::FieldRow& field) {
     field.sources_per_tile = prior.sources_per_tile;
     field.star_fraction = prior.star_fraction;
     field.star_alpha = prior.star_alpha;
     field.galaxy_alpha = prior.galaxy_alpha;
     const bool outside = prior.sources_per_tile < card.sources_per_tile_low || prior.sources_per_tile > card.sources_per_tile_high;
-    field.prior_flags = (outside ? catalog::k_prior_rate_outside : 0u) | (shift.largest_factor() > k_far_factor ? catalog::k_prior_far : 0u);
+    const double density = density_of(field);
+    const bool unusual = density < card.sources_per_tile_low || density > card.sources_per_tile_high;
+    field.prior_flags = (outside ? catalog::k_prior_rate_outside : 0u) | (shift.largest_factor() > k_far_factor ? catalog::k_prior_far : 0u) |
+                        (unusual ? catalog::k_density_outside : 0u);
 }
 
 /// One number of a field, whatever other fields are catalogued with it.
@@ -112,6 +118,16 @@ std::uint32_t number_of(const FieldId& id) {
         number ^= number >> 15;
     }
     return number;
+}
+
+/// Sources of a draw as the renderer takes them.
+std::vector<simulator::Source> lit(const SourceReader& reader, const std::vector<SampledSource>& draw) {
+    std::vector<simulator::Source> out;
+    for (const SampledSource& s : draw) {
+        out.push_back({.x_px = s.x_px, .y_px = s.y_px, .is_star = s.is_star, .flux_e = std::exp(s.ln_flux_e), .latents = s.latents});
+    }
+    reader.light_up(out);
+    return out;
 }
 
 /// What the encoders of single sources are told of each: mean and standard deviation of what its tile says, as in training.
@@ -177,20 +193,26 @@ Cataloguer::Cataloguer(encoder::Model model, const CatalogConfig& config, encode
     if (precision == encoder::Precision::bfloat16) model_.use_bfloat16();
 }
 
-std::vector<catalog::SampleRow> Cataloguer::sample(const survey::Frame& frame, const TileChain& chain, const SourceReader& reader,
-                                                   const DrawKey& key) const {
-    std::vector<catalog::SampleRow> rows;
-    for (const auto& draw : draw_sources(chain, key, config_.samples)) {
-        std::vector<SampledSource> on_frame;
-        std::ranges::copy_if(draw, std::back_inserter(on_frame), [&](const SampledSource& s) { return !off_frame(frame, s.x_px, s.y_px); });
-        draw_types_and_shapes(reader, key, on_frame);
-        const std::size_t first = rows.size();
-        rows.resize(first + on_frame.size());
-        tile::for_each_on_one_thread(std::ssize(on_frame), [&](std::int64_t k) {
-            rows[first + static_cast<std::size_t>(k)] = to_row(frame, on_frame[static_cast<std::size_t>(k)], reader);
+Cataloguer::Draws Cataloguer::sample(const survey::Frame& frame, const TileChain& chain, const SourceReader& reader,
+                                     const DrawKey& key) const {
+    Draws out;
+    const auto looked_at = static_cast<std::size_t>(Reconstruction::draws_looked_at(frame, config_.samples));
+    for (auto& draw : draw_sources(chain, key, config_.samples)) {
+        draw_types_and_shapes(reader, key, draw);
+        std::vector<simulator::Source> sources = lit(reader, draw);
+        std::vector<std::size_t> on_frame;
+        for (std::size_t k = 0; k < draw.size(); ++k) {
+            if (!off_frame(frame, draw[k].x_px, draw[k].y_px)) on_frame.push_back(k);
+        }
+        const std::size_t first = out.rows.size();
+        out.rows.resize(first + on_frame.size());
+        tile::for_each_on_one_thread(std::ssize(on_frame), [&](std::int64_t i) {
+            const std::size_t k = on_frame[static_cast<std::size_t>(i)];
+            out.rows[first + static_cast<std::size_t>(i)] = to_row(frame, draw[k], sources[k].light);
         });
+        if (out.looked_at.size() < looked_at) out.looked_at.push_back(std::move(sources));
     }
-    return rows;
+    return out;
 }
 
 Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
@@ -222,13 +244,22 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
         return stream_of(key, StreamPurpose::shape, 0, tile, static_cast<std::uint32_t>(sources[k].slot));
     });
     for (std::size_t k = 0; k < sources.size(); ++k) {
-        result.sources.push_back(to_row(frame, sources[k], kinds[k], config_.threshold));
+        result.sources.push_back(to_row(frame, sources[k], kinds[k], {config_.threshold, std::log(model_.prior.flux_max_e)}));
     }
     result.field.expected_sources = under.found.expected_sources;
     record(prior, under.shift, model_.card, result.field);
     result.timing.classify_s = lap(start);
-    if (config_.samples > 0) result.samples = sample(frame, under.chain, reader, key);
-    result.timing.samples_s = lap(start);
+    if (config_.samples > 0) {
+        Draws draws = sample(frame, under.chain, reader, key);
+        result.samples = std::move(draws.rows);
+        result.timing.samples_s = lap(start);
+        if (std::ssize(draws.looked_at) >= Reconstruction::k_least_draws) {
+            const Reconstruction reconstruction{frame, draws.looked_at};
+            set_fit(reconstruction, result.sources, result.field);
+            if (config_.reconstruct) result.expected = reconstruction.mean();
+            result.timing.reconstruct_s = lap(start);
+        }
+    }
     warn_outside_training(model_.card, result.field, frame.source);
     return result;
 }

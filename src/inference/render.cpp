@@ -46,10 +46,7 @@ void draw_panel(std::vector<std::uint8_t>& picture, std::int64_t picture_width, 
 /// A galaxy of the row's size, axis ratio and angle, half disk and half bulge; round and of the prior's median size where the catalogue
 /// holds no shapes.
 simulator::GalaxyShape shape_of(const catalog::SourceRow& row, double flux_e, const simulator::PriorConfig& prior) {
-    if (std::isnan(row.half_light_radius_px)) {
-        const double radius_px = simulator::size_unit_px(prior, flux_e);
-        return {0.5, 0, radius_px, 1, radius_px, 1};
-    }
+    if (std::isnan(row.half_light_radius_px)) return simulator::median_shape(prior, flux_e);
     const double major_px = row.half_light_radius_px / std::sqrt(row.axis_ratio);  // the radius is circularised
     return {0.5, row.angle_deg * std::numbers::pi / 180, major_px, row.axis_ratio, major_px, row.axis_ratio};
 }
@@ -79,18 +76,24 @@ void write_picture(const std::filesystem::path& path, const survey::Frame& frame
 
 }  // namespace
 
-Image<float> render_model(std::span<const catalog::SourceRow> sources, const survey::Frame& frame, const RenderOptions& options) {
+Image<float> render_sources(std::span<const simulator::Source> sources, const survey::Frame& frame) {
     simulator::GaussianLists lists;
+    for (const simulator::Source& source : sources) simulator::append_gaussians(source, frame.psf, k_tolerance_e, lists.gaussians);
+    lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));
+    Image<float> image{frame.height(), frame.width()};
+    simulator::render(lists, {image.data(), 1, frame.height(), frame.width()});
+    return image;
+}
+
+Image<float> render_model(std::span<const catalog::SourceRow> sources, const survey::Frame& frame, const RenderOptions& options) {
+    std::vector<simulator::Source> drawn;
     for (const catalog::SourceRow& row : sources) {
         if (row.p_source < options.threshold) continue;
         simulator::Source source{row.x_px, row.y_px, row.p_star >= 0.5, std::exp(row.ln_flux_e)};
         if (!source.is_star) source.light = simulator::light_of(shape_of(row, source.flux_e, options.prior));
-        simulator::append_gaussians(source, frame.psf, k_tolerance_e, lists.gaussians);
+        drawn.push_back(std::move(source));
     }
-    lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));
-    Image<float> model{frame.height(), frame.width()};
-    simulator::render(lists, {model.data(), 1, frame.height(), frame.width()});
-    return model;
+    return render_sources(drawn, frame);
 }
 
 Image<float> residual_sigma(const survey::Frame& frame, const Image<float>& model) {

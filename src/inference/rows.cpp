@@ -3,6 +3,7 @@
 #include "bliss/core/statistics.hpp"
 #include "bliss/core/units.hpp"
 #include "bliss/tile/grid.hpp"
+#include "bliss/tile/one_thread.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +15,10 @@ namespace {
 
 /// A pixel this close to a source matters to its photometry.
 constexpr std::int64_t k_mask_reach_px = 3;
+/// A source whose pixels are less probable than this under the posterior is not explained, nor is one with this much more or less light
+/// around it than expected, in standard deviations.
+constexpr double k_least_p_fit = 0.001;
+constexpr double k_most_surroundings_sigma = 5;
 constexpr double k_degrees_per_radian = 180 / std::numbers::pi;
 
 /// Electrons of one nanomaggy where a source lies.
@@ -36,6 +41,11 @@ bool near_invalid_pixel(const survey::Frame& frame, double x_px, double y_px) {
         }
     }
     return false;
+}
+
+bool valid_at(const survey::Frame& frame, double x_px, double y_px) {
+    const auto on_frame = [](double at, std::int64_t side) { return std::clamp<std::int64_t>(std::lround(at), 0, side - 1); };
+    return frame.valid(on_frame(y_px, frame.height()), on_frame(x_px, frame.width())) != 0;
 }
 
 void set_shape(catalog::SourceRow& row, const std::optional<ShapeMarginals>& shape) {
@@ -86,7 +96,7 @@ bool off_frame(const survey::Frame& frame, double x_px, double y_px) {
     return x_px >= static_cast<double>(frame.width()) - 0.5 || y_px >= static_cast<double>(frame.height()) - 0.5;
 }
 
-catalog::SourceRow to_row(const survey::Frame& frame, const Source& c, const TypeAndShape& kind, double threshold) {
+catalog::SourceRow to_row(const survey::Frame& frame, const Source& c, const TypeAndShape& kind, const FlagLimits& limits) {
     catalog::SourceRow row{};
     row.run = frame.id.run;
     row.camcol = frame.id.camcol;
@@ -126,11 +136,15 @@ catalog::SourceRow to_row(const survey::Frame& frame, const Source& c, const Typ
     if (near_invalid_pixel(frame, x, y)) row.flags |= catalog::k_flag_masked_pixels;
     if (c.merged) row.flags |= catalog::k_flag_merged_tiles;
     if (c.multiple) row.flags |= catalog::k_flag_multiple;
-    if (c.p_source >= threshold) row.flags |= catalog::k_flag_mode;
+    if (c.p_source >= limits.threshold) row.flags |= catalog::k_flag_mode;
+    if (!valid_at(frame, x, y)) row.flags |= catalog::k_flag_masked_centre;
+    if (c.ln_flux_e.median > limits.ln_flux_max_e) row.flags |= catalog::k_flag_above_prior;
+    row.p_fit = catalog::k_nan;
+    row.surroundings_sigma = catalog::k_nan;
     return row;
 }
 
-catalog::SampleRow to_row(const survey::Frame& frame, const SampledSource& s, const SourceReader& reader) {
+catalog::SampleRow to_row(const survey::Frame& frame, const SampledSource& s, const simulator::GalaxyLight& light) {
     const survey::SkyPosition sky = sky_of(frame, s.x_px, s.y_px);
     const double nan = std::numeric_limits<double>::quiet_NaN();
     catalog::SampleRow row{.field_index = 0,  // set when written
@@ -146,12 +160,27 @@ catalog::SampleRow to_row(const survey::Frame& frame, const SampledSource& s, co
                            .axis_ratio = nan,
                            .angle_deg = nan};
     if (!s.latents.empty()) {
-        const simulator::Morphology shape = reader.morphology(s.latents, s.ln_flux_e);
+        const simulator::Morphology shape = simulator::morphology_of(light);
         row.half_light_radius_px = shape.half_light_radius_px;
         row.axis_ratio = shape.axis_ratio();
         row.angle_deg = shape.angle_rad() * k_degrees_per_radian;
     }
     return row;
+}
+
+void set_fit(const Reconstruction& reconstruction, std::vector<catalog::SourceRow>& sources, catalog::FieldRow& field) {
+    tile::for_each_on_one_thread(std::ssize(sources), [&](std::int64_t k) {
+        catalog::SourceRow& row = sources[static_cast<std::size_t>(k)];
+        const SourceFit fit = reconstruction.at(row.x_px, row.y_px);
+        row.p_fit = fit.p_value;
+        row.surroundings_sigma = fit.surroundings_sigma;
+        if (fit.p_value < k_least_p_fit) row.flags |= catalog::k_flag_poor_fit;
+        if (std::abs(fit.surroundings_sigma) > k_most_surroundings_sigma) row.flags |= catalog::k_flag_surroundings;
+    });
+    const FieldFit fit = reconstruction.whole();
+    field.p_fit = fit.p_value;
+    field.chi2_per_px = fit.chi2_per_px;
+    field.unexplained_share = fit.unexplained_share;
 }
 
 }  // namespace bliss::inference

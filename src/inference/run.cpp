@@ -8,6 +8,7 @@
 #include "bliss/core/version.hpp"
 #include "bliss/inference/field.hpp"
 #include "bliss/inference/fields.hpp"
+#include "bliss/inference/render.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -49,7 +50,9 @@ Cataloguer::Result failed_field(const FieldSource& source, const std::string& re
 /// This rank's fields, done one after the other.
 class RankWork {
 public:
-    RankWork(const CatalogConfig& config, Cataloguer& cataloguer) : config_{config}, cataloguer_{cataloguer} {}
+    /// @param reconstructions folder of images, where these are asked for
+    RankWork(const CatalogConfig& config, Cataloguer& cataloguer, fs::path reconstructions)
+        : config_{config}, cataloguer_{cataloguer}, reconstructions_{std::move(reconstructions)} {}
 
     void process(std::int64_t index, const FieldSource& source) {
         const auto start = Clock::now();
@@ -59,6 +62,8 @@ public:
             const survey::Frame frame = read_field(config_.survey, source);
             read_s = seconds_since(start);
             result = cataloguer_.catalogue(frame);
+            if (config_.reconstruct) write_render(reconstructions_ / to_string(source.id), frame, result.expected);
+            result.expected = {};
         } catch (const MpiError&) {
             throw;
         } catch (const Error& error) {
@@ -83,6 +88,7 @@ public:
                            {"candidates_s", t.candidates_s},
                            {"classify_s", t.classify_s},
                            {"samples_s", t.samples_s},
+                           {"reconstruct_s", t.reconstruct_s},
                            {"total_s", seconds_since(start)}});
         for (const auto& row : result.sources) in_mode_ += (row.flags & catalog::k_flag_mode) != 0 ? 1 : 0;
         fields_.push_back({index, std::ssize(result.sources), std::ssize(result.samples), result.field});
@@ -107,6 +113,7 @@ public:
 private:
     const CatalogConfig& config_;
     Cataloguer& cataloguer_;
+    fs::path reconstructions_;
     std::vector<catalog::LocalField> fields_;
     std::vector<std::vector<catalog::SourceRow>> sources_;
     std::vector<std::vector<catalog::SampleRow>> samples_;
@@ -211,7 +218,7 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
         return summary;
     }
 
-    RankWork work{config, cataloguer};
+    RankWork work{config, cataloguer, options.output / "reconstruction"};
     for (std::int64_t i = comm.rank(); i < summary.fields; i += comm.size()) {
         work.process(i, fields[static_cast<std::size_t>(i)]);
         const nlohmann::json& last = work.report().back();

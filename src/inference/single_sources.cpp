@@ -68,11 +68,13 @@ SourceReader::SourceReader(const encoder::Model& model, const FrameInput& input,
     if (model.galaxies) decoder_ = model.galaxies->decoder->exported();
 }
 
-at::Tensor SourceReader::normals(std::span<RandomStream> streams, std::int64_t draws) const {
-    at::Tensor out = torch::empty({std::ssize(streams), draws, static_cast<std::int64_t>(decoder_->latents()) - 1});
+at::Tensor SourceReader::shape_numbers(std::span<RandomStream> streams, std::int64_t draws) const {
+    const auto latents = static_cast<std::int64_t>(decoder_->latents());
+    at::Tensor out = torch::empty({std::ssize(streams), draws, latents});
     float* at = out.data_ptr<float>();
     for (RandomStream& stream : streams) {
-        for (std::int64_t k = 0; k < out.size(1) * out.size(2); ++k) *at++ = static_cast<float>(stream.normal());
+        encoder::write_shape_numbers(stream, draws, latents, at);
+        at += draws * latents;
     }
     return out;
 }
@@ -105,8 +107,14 @@ void SourceReader::for_each_batch(std::span<const encoder::GivenSource> sources,
     });
 }
 
-simulator::Morphology SourceReader::morphology(std::span<const float> v, double ln_flux_e) const {
-    return simulator::morphology_of(decoder_->light(v, simulator::size_unit_px(model_.prior, std::exp(ln_flux_e))));
+void SourceReader::light_up(std::span<simulator::Source> sources) const {
+    if (decoder_) {
+        simulator::light_up(model_.prior, *decoder_, sources);
+        return;
+    }
+    for (simulator::Source& source : sources) {
+        if (!source.is_star) source.light = simulator::light_of(simulator::median_shape(model_.prior, source.flux_e));
+    }
 }
 
 std::vector<TypeAndShape> SourceReader::read(std::span<const encoder::GivenSource> sources, const StreamOf& random) const {
@@ -117,19 +125,18 @@ std::vector<TypeAndShape> SourceReader::read(std::span<const encoder::GivenSourc
         if (!decoder_) return;
         std::vector<RandomStream> streams;
         for (std::size_t k = 0; k < stars.size(); ++k) streams.push_back(random(first + k));
-        const at::Tensor latents = shapes_of(seen).draw(normals(streams, k_shape_draws)).contiguous();
-        const float* drawn = latents.data_ptr<float>();
-        std::vector<float> v(decoder_->latents());
+        const at::Tensor latents = shapes_of(seen).draw(shape_numbers(streams, k_shape_draws)).contiguous();
+        const std::size_t of_source = static_cast<std::size_t>(k_shape_draws) * (decoder_->latents() - 1);
         std::vector<simulator::Morphology> shapes(static_cast<std::size_t>(k_shape_draws));
-        for (std::size_t k = first; k < first + stars.size(); ++k) {
-            for (std::size_t i = 0; i < shapes.size(); ++i) {
-                std::copy_n(drawn, v.size() - 1, v.begin() + 1);
-                drawn += v.size() - 1;
+        for (std::size_t k = 0; k < stars.size(); ++k) {
+            decoder_->morphologies({latents.data_ptr<float>() + k * of_source, of_source}, shapes);
+            const encoder::GivenSource& source = sources[first + k];
+            for (simulator::Morphology& shape : shapes) {
                 // The size goes with the flux, which is no surer than it is said to be.
-                const double ln_flux = sources[k].ln_flux_above_noise + ln_noise_ + sources[k].ln_flux_err * streams[k - first].normal();
-                shapes[i] = morphology(v, ln_flux);
+                const double ln_flux = source.ln_flux_above_noise + ln_noise_ + source.ln_flux_err * streams[k].normal();
+                shape.half_light_radius_px *= simulator::size_unit_px(model_.prior, std::exp(ln_flux));
             }
-            out[k].shape = summarize(shapes);
+            out[first + k].shape = summarize(shapes);
         }
     });
     return out;
@@ -153,7 +160,7 @@ std::vector<TypeAndDraw> SourceReader::draw(std::span<const encoder::GivenSource
             out[first + k].is_star = streams.back().uniform() < stars[k];
         }
         if (!decoder_) return;
-        const at::Tensor shapes = shapes_of(seen).draw(normals(streams, 1)).contiguous();
+        const at::Tensor shapes = shapes_of(seen).draw(shape_numbers(streams, 1)).contiguous();
         const std::size_t latents = decoder_->latents();
         for (std::size_t k = 0; k < stars.size(); ++k) {
             if (out[first + k].is_star) continue;

@@ -106,7 +106,15 @@ GalaxyShape draw_shape(const PriorConfig& config, RandomStream& random) {
     return shape;
 }
 
-Source draw_mark(const PriorConfig& config, const GalaxyDecoder* decoder, RandomStream& random) {
+GalaxyShape median_shape(const PriorConfig& config, double flux_e) {
+    const double radius_px = size_unit_px(config, flux_e);
+    return {.disk_fraction = 0.5, .disk_major_px = radius_px, .bulge_major_px = radius_px};
+}
+
+namespace {
+
+/// A source without its place, and without the light of a learnt galaxy.
+Source draw_unlit(const PriorConfig& config, const GalaxyDecoder* decoder, RandomStream& random) {
     Source source;
     source.is_star = random.uniform() < config.star_fraction;
     const auto flux = [&](double u, double alpha) { return pareto_quantile(u, config.flux_min_e, config.flux_max_e, alpha); };
@@ -120,8 +128,30 @@ Source draw_mark(const PriorConfig& config, const GalaxyDecoder* decoder, Random
         source.latents.resize(decoder->latents());
         for (float& latent : source.latents) latent = static_cast<float>(random.normal());
         source.flux_e = flux(0.5 * std::erfc(-source.latents[0] / std::numbers::sqrt2), config.galaxy_alpha);
-        source.light = decoder->light(source.latents, size_unit_px(config, source.flux_e));
     }
+    return source;
+}
+
+}  // namespace
+
+void light_up(const PriorConfig& config, const GalaxyDecoder& decoder, std::span<Source> sources) {
+    std::vector<float> latents;
+    std::vector<Source*> galaxies;
+    for (Source& source : sources) {
+        if (source.latents.empty()) continue;
+        galaxies.push_back(&source);
+        latents.insert(latents.end(), source.latents.begin() + 1, source.latents.end());
+    }
+    std::vector<GalaxyLight> lights(galaxies.size());
+    decoder.lights(latents, lights);
+    for (std::size_t k = 0; k < galaxies.size(); ++k) {
+        galaxies[k]->light = scaled(std::move(lights[k]), size_unit_px(config, galaxies[k]->flux_e));
+    }
+}
+
+Source draw_mark(const PriorConfig& config, const GalaxyDecoder* decoder, RandomStream& random) {
+    Source source = draw_unlit(config, decoder, random);
+    if (decoder) light_up(config, *decoder, std::span{&source, 1});
     return source;
 }
 
@@ -130,10 +160,11 @@ std::vector<Source> draw_catalog(const PriorConfig& config, const GalaxyDecoder*
     const double mean = labelled_rate_per_px * area.width * area.height / labelled_share(config);
     std::vector<Source> sources(static_cast<std::size_t>(random.poisson(mean)));
     for (Source& source : sources) {
-        source = draw_mark(config, decoder, random);
+        source = draw_unlit(config, decoder, random);
         source.x_px = area.x_low + area.width * random.uniform();
         source.y_px = area.y_low + area.height * random.uniform();
     }
+    if (decoder) light_up(config, *decoder, sources);
     std::stable_sort(sources.begin(), sources.end(), [](const Source& a, const Source& b) { return a.flux_e > b.flux_e; });
     return sources;
 }

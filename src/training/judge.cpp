@@ -2,6 +2,7 @@
 
 #include "batch.hpp"
 #include "bliss/core/error.hpp"
+#include "bliss/core/statistics.hpp"
 #include "bliss/encoder/distributions.hpp"
 #include "bliss/training/losses.hpp"
 
@@ -132,23 +133,21 @@ private:
     at::Tensor draw_shapes(const encoder::SourceWindows& windows, const Batch& batch) {
         const std::int64_t n = std::ssize(batch.labels.sources), latents = batch.labels.shape_latents.size(1);
         const encoder::ShapePosterior q = galaxy_->forward(windows);
-        at::Tensor normals = torch::empty({n, k_shape_draws, latents});
+        at::Tensor numbers = torch::empty({n, k_shape_draws, 1 + latents});
         RandomStream random{batch.range.seed, StreamPurpose::posterior_kind, batch.range.step, batch.range.first_sample};
-        for (std::int64_t k = 0; k < normals.numel(); ++k) normals.data_ptr<float>()[k] = static_cast<float>(random.normal());
-        return encoder::ShapePosterior{q.mean.slice(0, 0, n), q.precision_factor.slice(0, 0, n)}.draw(normals).contiguous();
+        encoder::write_shape_numbers(random, n * k_shape_draws, 1 + latents, numbers.data_ptr<float>());
+        return q.first(n).draw(numbers).contiguous();
     }
 
     void add_shape(const at::Tensor& draws, const Batch& batch, std::size_t source, SourceCalibration& to) {
-        std::vector<float> v(decoder_->latents());
-        const auto morphology = [&](const float* latents) {
-            std::copy_n(latents, v.size() - 1, v.begin() + 1);
-            return simulator::morphology_of(decoder_->light(v, 1.0));  // the unit is the same for all: ranks do not need it
-        };
-        const simulator::Morphology truth =
-            morphology(batch.labels.shape_latents.data_ptr<float>() + source * (v.size() - 1));
+        // The size unit is the same for all: ranks do not need it.
+        const std::size_t n = decoder_->latents() - 1;
+        simulator::Morphology truth;
+        decoder_->morphologies({batch.labels.shape_latents.data_ptr<float>() + source * n, n}, std::span{&truth, 1});
+        std::vector<simulator::Morphology> of_draws(static_cast<std::size_t>(k_shape_draws));
+        decoder_->morphologies({draws.data_ptr<float>(), of_draws.size() * n}, of_draws);
         double radius = 0, e1 = 0, e2 = 0, axis_ratio = 0;
-        for (std::int64_t i = 0; i < k_shape_draws; ++i) {
-            const simulator::Morphology drawn = morphology(draws.data_ptr<float>() + i * (std::ssize(v) - 1));
+        for (const simulator::Morphology& drawn : of_draws) {
             radius += drawn.half_light_radius_px < truth.half_light_radius_px ? 1 : 0;
             e1 += drawn.e1 < truth.e1 ? 1 : 0;
             e2 += drawn.e2 < truth.e2 ? 1 : 0;
@@ -230,8 +229,7 @@ double RankHistogram::p_value() const {
     if (!(expected > 0)) return std::nan("");
     double chi2 = 0;
     for (const double count : counts) chi2 += (count - expected) * (count - expected) / expected;
-    const double z = (std::cbrt(chi2 / freedom) - (1 - 2 / (9 * freedom))) / std::sqrt(2 / (9 * freedom));
-    return 0.5 * std::erfc(z / std::numbers::sqrt2);
+    return chi_square_tail(chi2, freedom);
 }
 
 Judgement judge(const encoder::Model& model, std::int64_t tiles, std::uint64_t seed, const comm::Communicator& comm) {

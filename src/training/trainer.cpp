@@ -142,9 +142,8 @@ struct Trainer::Impl {
             const MixedPrecision mixed{bfloat16};
             shape = model.galaxy->forward(picked.windows);
         }
-        const std::int64_t n = picked.is_star.size(0);
-        shape = {shape.mean.slice(0, 0, n), shape.precision_factor.slice(0, 0, n)};
-        return -(picked.weight * (1 - picked.is_star) * shape.log_density(picked.shape_latents)).sum();
+        const at::Tensor log_density = shape.first(picked.is_star.size(0)).log_density(picked.shape_latents);
+        return -(picked.weight * (1 - picked.is_star) * log_density).sum();
     }
 
     /// Of the galaxy decoder's weights; empty without one.

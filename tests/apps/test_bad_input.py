@@ -67,6 +67,7 @@ class Configuration(Survey):
                              ("threshold", ["section.key=value"]),
                              ("threshold=abc", ["threshold", "number"]),
                              ("threshold=7", ["threshold", "0 to 1"]),
+                             ("samples=5000", ["samples", "0 to 4096"]),
                              ("threshold.x=7", ["threshold"])):
             self.check_catalog_refused(2, ["--set", value], *words)
 
@@ -77,7 +78,8 @@ class Configuration(Survey):
 
     def test_options_have_ranges_too(self):
         """--threshold 7 is the same mistake as threshold = 7."""
-        for option in (["--threshold", "7"], ["--floor", "0"], ["--threshold", "0.01"]):
+        for option in (["--threshold", "7"], ["--floor", "0"], ["--threshold", "0.01"], ["--samples", "5000"], ["--reconstruct"],
+                       ["--reconstruct", "--samples", "7"]):
             self.check_catalog_refused(2, ["--set", f"model={self.model}", *option], option[0].strip("-"))
 
     def test_field_that_the_survey_does_not_hold(self):

@@ -31,17 +31,17 @@ class Precision(Case):
             self.assertFails(half, 2, "bfloat16", "this processor", "float32")
             self.assertIn("in float32", auto.err)
             self.assertIn('precision = "float32"', configuration)
-            self.assertTrue((chosen == exact).all())
+            self.assertEqual(chosen.tobytes(), exact.tobytes())
             return
         for run in (half, auto):
             self.assertIn("in bfloat16", run.err)
         self.assertIn('precision = "bfloat16"', configuration, "the catalogue says what auto came to")
-        self.assertTrue((chosen == rounded).all())
+        self.assertEqual(chosen.tobytes(), rounded.tobytes())
         self.check_close(exact, rounded)
 
     def check_close(self, exact, rounded):
         """The same sources, differing by little of their errors: eight bits of a weight's fraction are one part in 500."""
-        self.assertFalse(len(exact) == len(rounded) and (exact == rounded).all(), "bfloat16 was not used")
+        self.assertNotEqual(exact.tobytes(), rounded.tobytes(), "bfloat16 was not used")
         sure = exact[exact["p_source"] > 0.9]
         self.assertGreater(len(sure), 20)
         distance = numpy.hypot(sure["x_px"][:, None] - rounded["x_px"], sure["y_px"][:, None] - rounded["y_px"])

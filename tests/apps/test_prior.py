@@ -6,9 +6,9 @@ import h5py
 import numpy
 from astropy.io import fits
 
-from support import Case, simulate
+from support import Case, bliss, simulate
 
-RATE_OUTSIDE, FAR = 1, 2
+RATE_OUTSIDE, FAR, DENSITY_OUTSIDE = 1, 2, 4
 
 
 class Prior(Case):
@@ -37,13 +37,23 @@ class Prior(Case):
 
     def test_a_rate_outside_the_training_range_is_flagged(self):
         run, _, field = self.run_with("sources_per_tile=0.0005")
-        self.assertEqual(field["prior_flags"], RATE_OUTSIDE)
+        self.assertEqual(int(field["prior_flags"]) & ~DENSITY_OUTSIDE, RATE_OUTSIDE)
         self.assertIn("0.0005 sources a tile is outside", run.err)
 
     def test_a_far_flux_law_is_flagged(self):
         run, _, field = self.run_with("prior.galaxy_alpha=3")
-        self.assertEqual((field["galaxy_alpha"], field["prior_flags"]), (3, FAR))
+        self.assertEqual((field["galaxy_alpha"], int(field["prior_flags"]) & ~DENSITY_OUTSIDE), (3, FAR))
         self.assertIn("lean on what was rare", run.err)
+
+    def test_a_density_outside_the_training_range_is_flagged(self):
+        dense = self.folder / "dense"
+        self.assertDone(simulate(dense, 1, more=[word for end in ("low", "high") for word in
+                                                 ("--set", f"simulator.conditions.sources_per_tile_{end}=0.15")]))
+        run = self.assertDone(self.catalog(dense / "catalog.toml", self.folder))
+        with h5py.File(self.folder / "catalog.h5") as file:
+            self.assertTrue(file["fields"][0]["prior_flags"] & DENSITY_OUTSIDE)
+        self.assertIn("sources per tile are outside the model's training range", run.err)
+        self.assertIn("warning: field 0-0-0: the density", self.assertDone(bliss("info", self.folder / "catalog.h5")).out)
 
     def test_rates_move_counts(self):
         expected = [self.run_with(f"sources_per_tile={rate}")[2]["expected_sources"] for rate in (0.004, 0.0065, 0.013)]

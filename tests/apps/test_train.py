@@ -203,6 +203,9 @@ class LossCurve(Train):
         self.assertAlmostEqual(json.loads(alone.out)["nll"], scores["nll"], places=6)
         self.assertFails(bliss("evaluate", model, "--truth", model), 2, "model.safetensors is a model")
 
+    def test_more_sources_than_a_tile_can_hold(self):
+        self.assertFails(self.train(self.folder / "out", "--set", "encoder.max_sources=5"), 2, "encoder.max_sources", "1 to 4")
+
     def test_batch_that_does_not_divide(self):
         self.assertFails(self.train(self.folder / "out", ranks=3), 2, "images_per_step", "(4)", "3 ranks")
         self.assertFalse((self.folder / "out").exists())

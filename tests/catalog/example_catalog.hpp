@@ -48,6 +48,8 @@ inline catalog::SourceRow example_source(std::int64_t index, std::int64_t i) {
     row.axis_ratio_high = 0.8;
     row.angle_deg = 30 + static_cast<double>(i);
     row.angle_err_deg = 12;
+    row.p_fit = 0.4;
+    row.surroundings_sigma = -0.2;
     row.flags = 0xfffffff0u + static_cast<std::uint32_t>(i % 16);
     return row;
 }

@@ -145,3 +145,12 @@ TEST_CASE("a long chain and a large field are matched in full") {
     CHECK(pairs.size() == field.size());
     for (const auto& pair : pairs) CHECK(pair.distance_px == 0);
 }
+
+TEST_CASE("a pair that may not match leaves both to others") {
+    const PixelPosition first[] = {{10, 10}}, second[] = {{10.1, 10}, {10.5, 10}};
+    REQUIRE(match_positions(first, second)[0].second == 0);
+    const auto pairs = match_positions(first, second, 1, [](std::size_t, std::size_t j) { return j != 0; });
+    REQUIRE(pairs.size() == 1);
+    CHECK(pairs[0].second == 1);
+    CHECK(match_positions(first, second, 1, [](std::size_t, std::size_t) { return false; }).empty());
+}

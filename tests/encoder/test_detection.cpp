@@ -69,9 +69,9 @@ TEST_CASE("tiles of 2 pixels: dense equals tiled, and each tile of four answers 
     input.features = torch::randn({1, k_channels, 4 * 6 + 48, 4 * 5 + 48});
     input.conditions = some_conditions();
     const at::Tensor dense = inference::trunk_dense(network, input);
-    REQUIRE(dense.sizes() == torch::IntArrayRef({12, 10, 16}));
+    REQUIRE(dense.sizes() == torch::IntArrayRef({12, 10, 17}));
     const at::Tensor tiled = inference::trunk_tiled(network, input, {0, 7, 13, 29});  // (cells, 2, 2, hidden)
-    REQUIRE(tiled.sizes() == torch::IntArrayRef({4, 2, 2, 16}));
+    REQUIRE(tiled.sizes() == torch::IntArrayRef({4, 2, 2, 17}));
     const std::int64_t cells[] = {0, 7, 13, 29};
     for (std::int64_t k = 0; k < 4; ++k) {
         const std::int64_t row = 2 * (cells[k] / 5), col = 2 * (cells[k] % 5);
@@ -88,7 +88,7 @@ TEST_CASE("the receptive field is exactly the padded tile, matched filters inclu
     const at::Tensor electrons = 400 + 20 * torch::randn({1, side, side});
     const auto answer = [&](const at::Tensor& image) {
         const at::Tensor out = network->trunk(features_of(image), some_conditions());
-        REQUIRE(out.sizes() == torch::IntArrayRef({1, tiles, tiles, 16}));
+        REQUIRE(out.sizes() == torch::IntArrayRef({1, tiles, tiles, 17}));
         return out[0][row][col].clone();
     };
     const at::Tensor before = answer(electrons);
@@ -131,7 +131,7 @@ TEST_CASE("conditions and what neighbours hold change the answer") {
 TEST_CASE("posterior parameters stay in their ranges") {
     const encoder::EncoderConfig config{.max_sources = 2, .width = 8};
     encoder::DetectionEncoder network{config};
-    const at::Tensor raw = 50 * torch::randn({2, 30, 3 + 6 * 3});
+    const at::Tensor raw = 50 * torch::randn({2, 30, 3 + 7 * 3 + 1});
     const encoder::TilePosterior q = network->posterior(raw, some_conditions().repeated(2));
     CHECK(q.count_logits.sizes() == torch::IntArrayRef({60, 3}));
     CHECK(q.u_mean.sizes() == torch::IntArrayRef({60, 3, 1}));
@@ -142,6 +142,25 @@ TEST_CASE("posterior parameters stay in their ranges") {
     }
     CHECK(q.u_mean.min().item<float>() >= -1);
     CHECK(q.v_mean.max().item<float>() <= 2);
+}
+
+TEST_CASE("a new network takes the flux of a star from its matched filter") {
+    encoder::DetectionEncoder network{encoder::EncoderConfig{.width = 8, .head_width = 16}};
+    const torch::NoGradGuard no_grad;
+    const survey::Psf psf = survey::Psf::from_fwhm(4);
+    at::Tensor electrons = torch::full({1, 56, 60}, 400.0f);
+    const double flux_e = 2e4, x = 31.2, y = 25.6;  // in tile (0, 1)
+    for (std::int64_t row = 0; row < 56; ++row) {
+        for (std::int64_t col = 0; col < 60; ++col) {
+            electrons[0][row][col] += flux_e * psf.value(std::hypot(static_cast<double>(col) - x, static_cast<double>(row) - y));
+        }
+    }
+    encoder::ImageConditions conditions = some_conditions();
+    conditions.ln_noise = torch::full({1, 1}, 0.5 * std::log(400.0));
+    const at::Tensor tiles = network->trunk(features_of(electrons), conditions).flatten(1, 2);
+    const encoder::TilePosterior q = network->posterior(network->head(tiles, {}, conditions), conditions);
+    CHECK(std::abs(q.ln_flux_mean[1][0][0].item<double>() - std::log(flux_e)) < 0.25);
+    CHECK(q.ln_flux_mean[3][0][0].item<double>() < std::log(flux_e) - 0.5);  // in tile (1, 0) only the PSF's outskirts are seen
 }
 
 TEST_CASE("each count has slots of its own") {
@@ -160,7 +179,7 @@ TEST_CASE("parts have shares that sum to one, and begin with different widths") 
     const auto conditions = some_conditions();
     const at::Tensor tiles = network->trunk(torch::randn({1, k_channels, 56, 60}), conditions).flatten(1, 2);
     const at::Tensor raw = network->head(tiles, {}, conditions);
-    REQUIRE(raw.sizes() == torch::IntArrayRef({1, 6, 3 + 7 * 3 * 3}));
+    REQUIRE(raw.sizes() == torch::IntArrayRef({1, 6, 3 + 8 * 3 * 3 + 1}));
     const encoder::TilePosterior q = network->posterior(raw, conditions);
     CHECK(q.u_mean.sizes() == torch::IntArrayRef({6, 3, 3}));
     CHECK(torch::allclose(q.log_weight.exp().sum(2), torch::ones({6, 3})));

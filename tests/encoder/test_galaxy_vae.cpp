@@ -86,7 +86,7 @@ TEST_CASE("the decoder without LibTorch is the same function") {
             centre += c.weight * c.x_px;
             total += c.weight;
         }
-        CHECK_THAT(centre, WithinAbs(0, 1e-6));
+        CHECK_THAT(centre, WithinAbs(0, 3e-6));  // float sums of lengths up to 6
         CHECK_THAT(total, WithinRel(1.0, 1e-6));
     }
 }

@@ -61,7 +61,7 @@ TEST_CASE("the star channels are the PSF at the exact place, and what a star of 
             for (std::int64_t col = 22; col <= 30; ++col) {
                 const double radius = std::hypot(static_cast<double>(col) - x, static_cast<double>(row) - y);
                 const double expected = std::log(psf.value(radius) / psf.value(0)) / 4;
-                CHECK_THAT(windows.star[window][0][row][col].item<double>(), WithinAbs(std::max(-2.0, expected), 2e-3));
+                CHECK_THAT(windows.star[window][0][row][col].item<double>(), WithinAbs(std::max(-4.0, expected), 2e-3));
                 // The profile is read between points a quarter of a pixel apart.
                 CHECK_THAT(windows.star[window][1][row][col].item<double>(), WithinAbs(0, 0.02));
             }
@@ -85,7 +85,7 @@ TEST_CASE("what is given is of order one, and 0 errors mean a draw") {
 
 TEST_CASE("classification and galaxy encoder answer by place, flux and their errors") {
     torch::manual_seed(5);
-    const encoder::EncoderConfig config{.classifier_width = 4, .galaxy_width = 4};
+    const encoder::EncoderConfig config{.shape_components = 2, .classifier_width = 4, .galaxy_width = 4};
     encoder::ClassificationEncoder classification{config};
     encoder::SourceWindows windows = two_windows(survey::Psf::from_fwhm(3.5), 6);
     encoder::add_star_channels(windows, k_scale);
@@ -95,52 +95,71 @@ TEST_CASE("classification and galaxy encoder answer by place, flux and their err
 
     encoder::GalaxyEncoder galaxy{config, 6};
     const encoder::ShapePosterior fresh = galaxy->forward(windows);
-    REQUIRE(fresh.mean.sizes() == torch::IntArrayRef({2, 5}));
+    REQUIRE(fresh.mean.sizes() == torch::IntArrayRef({2, 2, 5}));
     CHECK(fresh.mean.abs().max().item<float>() == 0);  // the prior
-    CHECK(torch::allclose(fresh.precision_factor, torch::eye(5).expand({2, 5, 5})));
+    CHECK(torch::allclose(torch::exp(fresh.log_weight), torch::full({2, 2}, 0.5)));
+    const at::Tensor widths = torch::exp(torch::tensor({-0.25f, 0.25f})).view({1, 2, 1, 1});
+    CHECK(torch::allclose(fresh.precision_factor, widths * torch::eye(5).expand({2, 2, 5, 5}), 1e-3));
     const torch::NoGradGuard no_grad;
     for (auto& parameter : galaxy->parameters()) parameter.add_(0.1 * torch::randn_like(parameter));
     const encoder::ShapePosterior q = galaxy->forward(windows);
-    CHECK_FALSE(torch::allclose(q.mean[0], q.mean[1]));
-    CHECK((torch::diagonal(q.precision_factor, 0, 1, 2) > 0).all().item<bool>());
+    CHECK_FALSE(torch::allclose(q.mean[0][0], q.mean[1][0]));
+    CHECK((torch::diagonal(q.precision_factor, 0, 2, 3) > 0).all().item<bool>());
     CHECK(torch::triu(q.precision_factor, 1).abs().max().item<float>() == 0);
     CHECK(torch::tril(q.precision_factor, -1).abs().max().item<float>() > 0);
 }
 
-TEST_CASE("the density of shapes is that of a Normal with its covariance, and draws follow it") {
+TEST_CASE("the density of shapes is that of Normals with their covariances, and draws follow it") {
     torch::manual_seed(6);
     const auto doubles = torch::TensorOptions{}.dtype(torch::kDouble);
-    const std::int64_t n = 4;
-    at::Tensor factor = torch::tril(torch::randn({1, n, n}, doubles));
-    factor.diagonal(0, 1, 2).abs_().add_(0.5);
-    const encoder::ShapePosterior q{torch::randn({1, n}, doubles), factor};
+    const std::int64_t n = 4, parts = 2;
+    at::Tensor factor = torch::tril(torch::randn({1, parts, n, n}, doubles));
+    factor.diagonal(0, 2, 3).abs_().add_(0.5);
+    const at::Tensor log_weight = torch::log(torch::tensor({{0.3, 0.7}}, doubles));
+    const encoder::ShapePosterior q{log_weight, torch::randn({1, parts, n}, doubles), factor};
     const at::Tensor at = torch::randn({1, n}, doubles);
-    const at::Tensor covariance = torch::linalg_inv(torch::matmul(factor[0], factor[0].t()));
-    const at::Tensor off = (at - q.mean).view({n, 1});
-    const double expected = -0.5 * torch::matmul(off.t(), torch::linalg_solve(covariance, off)).item<double>() -
-                            0.5 * std::log(torch::linalg_det(2 * std::numbers::pi * covariance).item<double>());
-    CHECK_THAT(q.log_density(at).item<double>(), WithinRel(expected, 1e-9));
+    double expected = 0;
+    at::Tensor mean = torch::zeros({n}, doubles), second = torch::zeros({n, n}, doubles);
+    for (std::int64_t p = 0; p < parts; ++p) {
+        const at::Tensor covariance = torch::linalg_inv(torch::matmul(factor[0][p], factor[0][p].t()));
+        const at::Tensor off = (at[0] - q.mean[0][p]).view({n, 1});
+        const double share = std::exp(log_weight[0][p].item<double>());
+        expected += share * std::exp(-0.5 * torch::matmul(off.t(), torch::linalg_solve(covariance, off)).item<double>()) /
+                    std::sqrt(torch::linalg_det(2 * std::numbers::pi * covariance).item<double>());
+        mean += share * q.mean[0][p];
+        second += share * (covariance + torch::outer(q.mean[0][p], q.mean[0][p]));
+    }
+    CHECK_THAT(q.log_density(at).item<double>(), WithinRel(std::log(expected), 1e-9));
 
     const std::int64_t draws = 40000;
-    const at::Tensor drawn = q.draw(torch::randn({1, draws, n}, doubles))[0];
-    const at::Tensor centred = drawn - q.mean;
+    const at::Tensor drawn = q.draw(torch::cat({torch::rand({1, draws, 1}, doubles), torch::randn({1, draws, n}, doubles)}, 2))[0];
+    const at::Tensor covariance = second - torch::outer(mean, mean), variance = torch::diagonal(covariance);
+    const at::Tensor centred = drawn - mean;
+    // Five standard errors, from the sample itself.
+    CHECK((centred.mean(0).abs() < 5 * torch::sqrt(variance / static_cast<double>(draws))).all().item<bool>());
     const at::Tensor sample = torch::matmul(centred.t(), centred) / static_cast<double>(draws);
-    // Five standard errors of a sample covariance.
-    const at::Tensor variance = torch::diagonal(covariance);
-    const at::Tensor tolerance = 5 * torch::sqrt(2 * torch::outer(variance, variance) / static_cast<double>(draws));
+    const at::Tensor products = centred.unsqueeze(1) * centred.unsqueeze(2);
+    const at::Tensor tolerance = 5 * products.std(0) / std::sqrt(static_cast<double>(draws));
     CHECK(((sample - covariance).abs() < tolerance).all().item<bool>());
 
     // The gradient by the parameters, against finite differences.
-    at::Tensor mean = q.mean.clone().set_requires_grad(true), l = factor.clone().set_requires_grad(true);
-    encoder::ShapePosterior{mean, l}.log_density(at).backward();
-    const auto slope = [&](std::int64_t row, std::int64_t col) {
+    at::Tensor weights = log_weight.clone().set_requires_grad(true), l = factor.clone().set_requires_grad(true);
+    encoder::ShapePosterior{weights, q.mean, l}.log_density(at).backward();
+    const auto slope = [&](const at::Tensor& of, const auto& density, std::initializer_list<at::indexing::TensorIndex> where) {
         const torch::NoGradGuard no_grad;
-        at::Tensor up = factor.clone(), down = factor.clone();
-        up[0][row][col] += 1e-6;
-        down[0][row][col] -= 1e-6;
-        return ((encoder::ShapePosterior{q.mean, up}.log_density(at) - encoder::ShapePosterior{q.mean, down}.log_density(at)) / 2e-6)
-            .item<double>();
+        const auto moved = [&](double step) {
+            at::Tensor copy = of.clone();
+            copy.index(where).add_(step);
+            return density(copy).log_density(at).template item<double>();
+        };
+        return (moved(1e-6) - moved(-1e-6)) / 2e-6;
     };
-    CHECK_THAT(l.grad()[0][2][1].item<double>(), WithinRel(slope(2, 1), 1e-4));
-    CHECK_THAT(l.grad()[0][3][3].item<double>(), WithinRel(slope(3, 3), 1e-4));
+    const auto by_factor = [&](const at::Tensor& f) { return encoder::ShapePosterior{log_weight, q.mean, f}; };
+    const auto by_weight = [&](const at::Tensor& w) { return encoder::ShapePosterior{w, q.mean, factor}; };
+    const auto agrees = [](const at::Tensor& gradient, double by_steps) {
+        CHECK_THAT(gradient.item<double>(), WithinRel(by_steps, 1e-4) || WithinAbs(by_steps, 1e-7));
+    };
+    agrees(l.grad()[0][0][2][1], slope(factor, by_factor, {0, 0, 2, 1}));
+    agrees(l.grad()[0][1][3][3], slope(factor, by_factor, {0, 1, 3, 3}));
+    agrees(weights.grad()[0][1], slope(log_weight, by_weight, {0, 1}));
 }

@@ -203,6 +203,19 @@ TEST_CASE("the report says the same in text and JSON") {
     CHECK_THAT(text, ContainsSubstring("labelled sources within 2 px of 5 detections: expected for a share of 0.700, found for 0.600"));
 }
 
+TEST_CASE("a match may be asked to agree in magnitude") {
+    const std::vector<TruthSource> sources{truth(50, 50, 20, TruthKind::star), truth(51, 50, 18, TruthKind::star)};
+    const std::vector<catalog::SourceRow> detections{detection(50.4, 50, 18.2, 0.9)};
+    const FieldPair pair{detections, sources, 100, 200};
+    EvaluationOptions options = k_options;
+    CHECK(evaluate({&pair, 1}, options).bins[2].true_positives == 1);  // the nearest
+    options.match_limit_mag = 0.5;
+    const Evaluation result = evaluate({&pair, 1}, options);
+    CHECK(result.bins[2].true_positives == 0);
+    CHECK(result.bins[0].true_positives == 1);
+    CHECK_THAT(to_text(result), ContainsSubstring("match within 1 px in x and y and 0.5 mag"));
+}
+
 TEST_CASE("calibration matches kept detections before fainter candidates that lie nearer") {
     const std::vector<TruthSource> sources{truth(50, 50, 20, TruthKind::star)};
     const std::vector<catalog::SourceRow> detections{detection(51.5, 50, 20, 0.9), detection(50.1, 50, 20, 0.1)};

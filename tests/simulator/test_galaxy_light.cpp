@@ -1,11 +1,13 @@
 #include "bliss/simulator/galaxy_light.hpp"
 
 #include "bliss/core/error.hpp"
+#include "bliss/core/random.hpp"
 #include "bliss/simulator/galaxy_decoder.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
 
+#include <array>
 #include <cmath>
 #include <numbers>
 
@@ -81,6 +83,45 @@ TEST_CASE("a coupling scales and shifts the latents it moves by what it makes of
     const double in = 2 * -0.4 + 0.5, hidden = in / (1 + std::exp(-in));
     const double code = 1.5 * std::exp(k_coupling_reach * std::tanh(0.3 * hidden + 0.1)) + (-0.2 * hidden + 0.4);
     CHECK_THAT(light[0].xy / light[0].xx, WithinRel(code, 1e-5));
+}
+
+TEST_CASE("many galaxies are decoded as one by one, with the morphologies of their light") {
+    RandomStream random{4, StreamPurpose::galaxy, 0, 0};
+    const auto numbers = [&](std::size_t count, double scale) {
+        std::vector<float> out;
+        for (std::size_t k = 0; k < count; ++k) out.push_back(static_cast<float>(scale * random.normal()));
+        return out;
+    };
+    const std::size_t latents = 3, hidden = 10, gaussians = 5;
+    const std::size_t outputs = k_mixture_numbers * gaussians;
+    const CouplingLayer coupling{{1, 0, 1},
+                                 {numbers(hidden * latents, 0.5), numbers(hidden, 0.5)},
+                                 {numbers(2 * latents * hidden, 0.3), numbers(2 * latents, 0.3)}};
+    const GalaxyDecoder decoder{{coupling},
+                                {{numbers(hidden * latents, 0.5), numbers(hidden, 0.5)},
+                                 {numbers(outputs * hidden, 0.2), numbers(outputs, 0.2)}}};
+    for (const std::size_t n : {1u, 16u, 37u}) {
+        const std::vector<float> v = numbers(n * latents, 1);
+        std::vector<GalaxyLight> lights(n);
+        std::vector<Morphology> shapes(n);
+        decoder.lights(v, lights);
+        decoder.morphologies(v, shapes);
+        for (std::size_t k = 0; k < n; ++k) {
+            std::vector<float> alone{0.0f};
+            const auto first = v.begin() + static_cast<std::ptrdiff_t>(k * latents);
+            alone.insert(alone.end(), first, first + static_cast<std::ptrdiff_t>(latents));
+            const GalaxyLight light = decoder.light(alone, 1);
+            REQUIRE(lights[k].size() == gaussians);
+            for (std::size_t j = 0; j < gaussians; ++j) {
+                const auto numbers_of = [](const LightComponent& c) { return std::array{c.weight, c.x_px, c.y_px, c.xx, c.xy, c.yy}; };
+                CHECK(numbers_of(lights[k][j]) == numbers_of(light[j]));
+            }
+            const Morphology expected = morphology_of(light);
+            CHECK_THAT(shapes[k].half_light_radius_px, WithinRel(expected.half_light_radius_px, 1e-5));
+            CHECK_THAT(shapes[k].e1, WithinAbs(expected.e1, 1e-5));
+            CHECK_THAT(shapes[k].e2, WithinAbs(expected.e2, 1e-5));
+        }
+    }
 }
 
 TEST_CASE("layers that do not fit each other are refused") {

@@ -11,6 +11,7 @@
 namespace {
 
 using namespace bliss;
+using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
 
 /// A posterior of one image of 2 x 2 tiles with at most M sources; parameters differ from tile to tile and slot to slot.
@@ -99,6 +100,39 @@ TEST_CASE("two sources in a tile are a set: the mean over orderings, whatever th
     const training::DetectionLoss other = training::detection_loss(q, {count, {b, a}, {}, {}});
     CHECK_THAT(one.location.item<double>(), WithinRel(expected, 1e-4));
     CHECK_THAT(other.location.item<double>(), WithinRel(expected, 1e-4));
+}
+
+TEST_CASE("gradients of the losses agree with finite differences, for one, two and three sources in a tile") {
+    encoder::TilePosterior q = some_posterior(3, 2);
+    at::Tensor* const parameters[] = {&q.count_logits, &q.log_weight, &q.u_mean, &q.u_sd, &q.v_mean, &q.v_sd, &q.ln_flux_mean, &q.ln_flux_sd};
+    for (at::Tensor* const parameter : parameters) *parameter = parameter->to(torch::kDouble).detach().set_requires_grad(true);
+    training::Labels labels{torch::tensor({0, 1, 2, 3}, torch::kLong),
+                            {source(0, 1, 0, 0.2f, 0.7f, 7.5f), source(1, 0, 0, 0.5f, 0.1f, 7.1f), source(1, 0, 1, 0.9f, 0.4f, 6.3f),
+                             source(1, 1, 0, 0.3f, 0.3f, 8.0f), source(1, 1, 1, 0.6f, 0.8f, 7.0f), source(1, 1, 2, 0.1f, 0.5f, 6.4f)},
+                            {},
+                            {}};
+    const auto loss = [&] {
+        const training::DetectionLoss of = training::detection_loss(q, labels);
+        return of.count + of.location + of.flux;
+    };
+    loss().backward();
+    const torch::NoGradGuard no_grad;
+    constexpr double step = 1e-5;
+    for (at::Tensor* const parameter : parameters) {
+        at::Tensor values = parameter->view(-1);
+        const at::Tensor gradient = parameter->grad().reshape(-1);
+        CHECK(gradient.abs().max().item<double>() > 0);
+        for (std::int64_t k = 0; k < values.numel(); k += 3) {
+            const auto moved = [&](double by) {
+                values[k] += by;
+                const double at = loss().item<double>();
+                values[k] -= by;
+                return at;
+            };
+            const double slope = (moved(step) - moved(-step)) / (2 * step);
+            CHECK_THAT(gradient[k].item<double>(), WithinRel(slope, 1e-3) || WithinAbs(slope, 1e-4));
+        }
+    }
 }
 
 TEST_CASE("labels: the brightest sources above the limit, in the tile their centre is in") {

@@ -13,7 +13,7 @@
 namespace bliss::catalog {
 
 /// Version of the file layout below; raised whenever a member or its meaning changes.
-inline constexpr std::int64_t k_schema_version = 3;
+inline constexpr std::int64_t k_schema_version = 4;
 
 /// Bits of `flags`.
 enum Flag : std::uint32_t {
@@ -22,12 +22,17 @@ enum Flag : std::uint32_t {
     k_flag_merged_tiles = 1u << 2,   ///< the source's posterior is spread over several tiles and was joined
     k_flag_multiple = 1u << 3,       ///< its tile holds more than one source in the mode
     k_flag_mode = 1u << 4,           ///< in the mode catalogue: p_source is at least the run's threshold
+    k_flag_masked_centre = 1u << 5,      ///< the pixel at its place is not valid
+    k_flag_above_prior = 1u << 6,    ///< brighter than any source of the model's prior
+    k_flag_poor_fit = 1u << 7,       ///< the posterior does not explain its pixels: p_fit below 0.001
+    k_flag_surroundings = 1u << 8,   ///< nor the light within 12 px of it: surroundings_sigma beyond 5; a trail, a ghost, a halo
 };
 
 /// Bits of `prior_flags`.
 enum PriorFlag : std::uint32_t {
     k_prior_rate_outside = 1u << 0,  ///< the source rate is outside the model's training range
     k_prior_far = 1u << 1,           ///< types or fluxes weigh more than ten times what they did in training, or less than a tenth
+    k_density_outside = 1u << 2,     ///< the density of sources that was found is outside the model's training range
 };
 
 inline constexpr double k_nan = std::numeric_limits<double>::quiet_NaN();
@@ -74,6 +79,8 @@ struct SourceRow {
     double axis_ratio_high;
     double angle_deg;             ///< of the major axis, from +x (columns) towards +y (rows), 0 ... 180
     double angle_err_deg;
+    double p_fit;                 ///< posterior predictive p-value of the pixels within one FWHM of the PSF; NaN without joint draws
+    double surroundings_sigma;    ///< light within 12 px that the posterior does not expect, in predictive standard deviations; NaN likewise
     std::uint32_t flags;
 };
 
@@ -120,6 +127,9 @@ struct FieldRow {
     double star_fraction = k_nan;       ///< share of stars,
     double star_alpha = k_nan;          ///< and Pareto exponents of fluxes
     double galaxy_alpha = k_nan;
+    double p_fit = k_nan;               ///< posterior predictive p-value of all valid pixels; NaN without joint draws, as the next two
+    double chi2_per_px = k_nan;         ///< mean squared residual, in predictive standard deviations
+    double unexplained_share = k_nan;   ///< of 4x4-pixel cells, those with light 5 or more standard deviations from what is expected
     std::uint32_t prior_flags;          ///< bits of PriorFlag
     std::int32_t has_mask;      ///< 1 where a mask of bad pixels was read
     char reason[256];  ///< why it failed; empty when done
@@ -151,6 +161,9 @@ struct Catalog : Provenance {
 
 /// The sources of one of the catalogue's fields.
 [[nodiscard]] std::span<const SourceRow> sources_of(const Catalog& catalog, const FieldRow& field);
+
+/// Its joint draws.
+[[nodiscard]] std::span<const SampleRow> samples_of(const Catalog& catalog, const FieldRow& field);
 
 /// Copies a text into a row's member: cut to fit between two UTF-8 characters, the rest zeros.
 template <std::size_t N>

@@ -18,6 +18,13 @@ template <class T>
     return (upper + *std::max_element(values.begin(), middle)) / 2;
 }
 
+/// P(chi^2 > x), of `freedom` degrees that need not be whole. Wilson and Hilferty's approximation: within 0.005 from three degrees on,
+/// within 0.001 from ten on.
+[[nodiscard]] inline double chi_square_tail(double x, double freedom) {
+    const double ninth = 2 / (9 * freedom);
+    return 0.5 * std::erfc((std::cbrt(x / freedom) - (1 - ninth)) / std::sqrt(2 * ninth));
+}
+
 /// Kolmogorov-Smirnov distance of two samples: the largest difference of their distribution functions, 0 ... 1; NaN without values.
 [[nodiscard]] inline double ks_distance(std::vector<double> a, std::vector<double> b) {
     if (a.empty() || b.empty()) return std::numeric_limits<double>::quiet_NaN();

@@ -57,12 +57,13 @@ public:
     explicit DetectionEncoderImpl(const EncoderConfig& config);
 
     /// What the image shows of each tile. @param x features (B, C, 4 T_h + 48, 4 T_w + 48)
-    /// @return (B, s T_h, s T_w, hidden) float, with s = 1 for tiles of 4 pixels, 2 for tiles of 2
+    /// @return (B, s T_h, s T_w, hidden + 1) float, with s = 1 for tiles of 4 pixels, 2 for tiles of 2; last stands the anchor: ln of the
+    /// flux, against the noise, that a star would have, behind a typical PSF, where the matched filter is highest in the tile
     at::Tensor trunk(const at::Tensor& x, const ImageConditions& conditions);
 
-    /// Raw outputs for n tiles of each of B images. @param tiles (B, n, hidden) of `trunk`
+    /// Raw outputs for n tiles of each of B images. @param tiles (B, n, hidden + 1) of `trunk`
     /// @param context (B, n, context_length) of the neighbours, or undefined: nothing is told of any of them
-    /// @return (B, n, (M + 1) + F S C) with F = 6 numbers a part, and its weight as seventh where there are several
+    /// @return (B, n, (M + 1) + F S C + 1) with F = 7 numbers a part, and its weight as eighth where there are several; last the anchor
     at::Tensor head(const at::Tensor& tiles, const at::Tensor& context, const ImageConditions& conditions);
 
     /// Puts raw outputs into the ranges of the posterior's parameters. @param raw (B, n, K) @return of N = B n tiles
@@ -77,6 +78,7 @@ private:
     std::int64_t max_sources_;
     std::int64_t components_;
     std::int64_t tile_px_;
+    std::int64_t filter_channel_;   ///< of the features: the star's matched filter
     std::vector<torch::nn::Conv2d> convs_;
     Film film_half_{nullptr};
     Film film_quarter_{nullptr};

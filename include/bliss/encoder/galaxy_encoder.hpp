@@ -1,20 +1,30 @@
 #pragma once
 
+#include "bliss/core/random.hpp"
 #include "bliss/encoder/window_tower.hpp"
 
 namespace bliss::encoder {
 
-/// q of the shape latents w = v[1 ... D - 1] of n galaxies: a Normal of any covariance, by the lower Cholesky factor L of its inverse.
+/// q of the shape latents w = v[1 ... D - 1] of n galaxies: a mixture of P Normals of any covariance, each by the lower Cholesky factor L
+/// of its inverse.
 struct ShapePosterior {
-    at::Tensor mean;              ///< (n, D - 1)
-    at::Tensor precision_factor;  ///< (n, D - 1, D - 1) L, positive on the diagonal, 0 above it
+    at::Tensor log_weight;        ///< (n, P) ln of the parts' shares, which sum to 1
+    at::Tensor mean;              ///< (n, P, D - 1)
+    at::Tensor precision_factor;  ///< (n, P, D - 1, D - 1) L, positive on the diagonal, 0 above it
+
+    /// Of the first galaxies alone.
+    [[nodiscard]] ShapePosterior first(std::int64_t galaxies) const;
 
     /// ln density. @param latents (n, D - 1) @return (n)
     [[nodiscard]] at::Tensor log_density(const at::Tensor& latents) const;
 
-    /// Latents with the standard Normal numbers given. @param normals (n, K, D - 1) @return (n, K, D - 1)
-    [[nodiscard]] at::Tensor draw(const at::Tensor& normals) const;
+    /// K draws with the random numbers given. @param numbers (n, K, D): one uniform on (0, 1), which picks the part, and D - 1 of the
+    /// standard Normal @return (n, K, D - 1)
+    [[nodiscard]] at::Tensor draw(const at::Tensor& numbers) const;
 };
+
+/// The next random numbers of `draws` draws. @param out (draws, D), see ShapePosterior::draw
+void write_shape_numbers(RandomStream& random, std::int64_t draws, std::int64_t latents, float* out);
 
 /// The galaxy encoder q(v | x, location, flux, galaxy) (paper section 3.1). The flux's latent follows from the flux; here are the others.
 class GalaxyEncoderImpl : public torch::nn::Module {
@@ -22,13 +32,14 @@ public:
     /// @param latents D
     GalaxyEncoderImpl(const EncoderConfig& config, std::int64_t latents);
 
-    /// A new network answers with the prior, Normal(0, I).
+    /// A new network answers with about the prior, Normal(0, I).
     ShapePosterior forward(const SourceWindows& windows);
 
     void use_bfloat16() { tower_->use_bfloat16(); }
 
 private:
     std::int64_t shape_latents_;
+    std::int64_t components_;
     WindowTower tower_{nullptr};
     torch::nn::Linear hidden_{nullptr};
     torch::nn::Linear out_{nullptr};

@@ -17,7 +17,7 @@
 namespace bliss::encoder {
 
 /// Version of the model file's content; raised whenever the networks or their inputs change.
-inline constexpr std::int64_t k_model_version = 3;
+inline constexpr std::int64_t k_model_version = 4;
 
 /// What a model was trained for and on: everything a user of the weights needs to know.
 struct ModelCard {

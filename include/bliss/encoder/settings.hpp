@@ -18,6 +18,7 @@ struct EncoderConfig {
     std::int64_t max_sources = 2;                     ///< M, most sources a tile's posterior holds
     std::int64_t reach = 1;                           ///< tiles around one that its posterior is told of, on each side; 0: none
     std::int64_t components = 1;                      ///< C, parts of the joint posterior of a source's location and flux
+    std::int64_t shape_components = 1;                ///< P, parts of the posterior of a galaxy's shape
     std::int64_t width = 24;                          ///< channels at half resolution are twice, at quarter resolution four times as many
     std::int64_t head_width = 128;                    ///< hidden channels of the detection head
     std::int64_t classifier_width = 12;               ///< classification encoder: its stages have 2, 3 and 4 times as many channels

@@ -36,7 +36,7 @@ struct SourceWindows {
 inline constexpr std::int64_t k_given_count = 6;
 [[nodiscard]] std::array<float, k_given_count> given_numbers(const GivenSource& source);
 
-/// ln of the PSF against its peak at radii 0, 1/4, 1/2 ... pixels, not below -8, divided by 4; last the peak itself, the share of a
+/// ln of the PSF against its peak at radii 0, 1/4, 1/2 ... pixels, not below -16, divided by 4; last the peak itself, the share of a
 /// star's light in a pixel centred on it.
 inline constexpr std::int64_t k_profile_length = 160;
 inline constexpr double k_profile_step_px = 0.25;

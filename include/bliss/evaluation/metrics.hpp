@@ -3,9 +3,11 @@
 #include "bliss/catalog/schema.hpp"
 #include "bliss/core/image.hpp"
 #include "bliss/evaluation/calibration.hpp"
+#include "bliss/evaluation/drawn_counts.hpp"
 #include "bliss/evaluation/truth.hpp"
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -15,6 +17,7 @@ namespace bliss::evaluation {
 struct EvaluationOptions {
     double min_p_source = 0.5;  ///< detections kept; calibration uses all, but these are matched first
     double match_limit_px = 1;  ///< in x and y
+    double match_limit_mag = std::numeric_limits<double>::infinity();  ///< magnitudes of a match are no farther apart
     /// For calibration: wider, so that the probability is judged and not the position, and errors are not cut off. Labelled
     /// truth alone counts.
     double calibration_limit_px = 2;
@@ -23,15 +26,17 @@ struct EvaluationOptions {
     double last_mag = 23;
     double mag_step = 1;
     double bright_mag = 21;  ///< limit of the "brighter than" summary
+    double box_px = 20;      ///< side of the boxes that joint draws are counted in
 };
 
 /// One field's detections and truth.
 struct FieldPair {
-    std::span<const catalog::SourceRow> detections;
-    std::span<const TruthSource> truth;
+    std::span<const catalog::SourceRow> detections = {};
+    std::span<const TruthSource> truth = {};
     std::int64_t height_px = 0;
     std::int64_t width_px = 0;
     const Image<std::uint8_t>* valid = nullptr;  ///< (H, W), 0: what lies on this pixel is not counted; null: all count
+    std::span<const catalog::SampleRow> samples = {};   ///< joint draws, if there are any
 };
 
 /// Counts and errors of the sources in one interval of magnitude. Ratios are NaN where they have no denominator.
@@ -84,6 +89,8 @@ struct Evaluation {
     Coverage x;
     Coverage y;
     Coverage ln_flux;  ///< the three over kept detections that are there
+
+    DrawnCounts counts;     ///< of joint draws
 };
 
 /// Compares detections with truth, pooled over fields.

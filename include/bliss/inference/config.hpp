@@ -35,6 +35,8 @@ struct CatalogConfig {
     double floor = 0.05;               ///< p_source down to which candidates are written
     std::int64_t samples = 0;          ///< K, joint draws from each field's posterior
     std::int64_t seed = 1;             ///< of the draws
+    bool reconstruct = false;          ///< images of what the posterior expects are written beside the catalogue; a field whose
+                                       ///< images cannot be written has failed
     bool independent_tiles = false;    ///< tiles are told nothing of each other: for comparison
     double sources_per_tile = 0;       ///< prior rate of the survey, sources above the model's limit; 0: the model's own
     encoder::Precision precision = encoder::Precision::automatic;

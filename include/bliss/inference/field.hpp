@@ -1,8 +1,10 @@
 #pragma once
 
 #include "bliss/catalog/schema.hpp"
+#include "bliss/core/image.hpp"
 #include "bliss/encoder/model.hpp"
 #include "bliss/inference/config.hpp"
+#include "bliss/simulator/prior.hpp"
 #include "bliss/survey/frame.hpp"
 
 #include <vector>
@@ -21,25 +23,30 @@ public:
 
     /// Wall-clock seconds of the stages of one frame.
     struct Timing {
-        double prepare_s = 0, detect_s = 0, candidates_s = 0, classify_s = 0, samples_s = 0;
+        double prepare_s = 0, detect_s = 0, candidates_s = 0, classify_s = 0, samples_s = 0, reconstruct_s = 0;
     };
 
     struct Result {
         catalog::FieldRow field{};
         std::vector<catalog::SourceRow> sources;
         std::vector<catalog::SampleRow> samples;   ///< of all draws, one after the other
+        Image<float> expected;                     ///< posterior mean of the sources' electrons, where asked for
         Timing timing;
     };
 
-    /// Frame -> tiles, turn by turn -> candidates joined over borders -> star or galaxy -> shapes -> rows; then the joint draws.
+    /// Frame -> tiles, turn by turn -> candidates joined over borders -> star or galaxy -> shapes -> rows; then the joint draws,
+    /// and how well they explain the image.
     /// @throws DataError when the model is of another band. Warns where the frame lies outside what the model was trained on.
     [[nodiscard]] Result catalogue(const survey::Frame& frame);
 
     [[nodiscard]] const encoder::Model& model() const { return model_; }
 
 private:
-    [[nodiscard]] std::vector<catalog::SampleRow> sample(const survey::Frame& frame, const TileChain& chain, const SourceReader& reader,
-                                                         const DrawKey& key) const;
+    struct Draws {
+        std::vector<catalog::SampleRow> rows;                    ///< of all draws, one after the other
+        std::vector<std::vector<simulator::Source>> looked_at;   ///< sources of the first draws, which the image is held against
+    };
+    [[nodiscard]] Draws sample(const survey::Frame& frame, const TileChain& chain, const SourceReader& reader, const DrawKey& key) const;
 
     encoder::Model model_;
     CatalogConfig config_;

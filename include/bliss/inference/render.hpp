@@ -14,6 +14,9 @@ struct RenderOptions {
     simulator::PriorConfig prior{};              ///< gives a galaxy its median size where the catalogue has none
 };
 
+/// Expected electrons of sources, without background (H, W).
+[[nodiscard]] Image<float> render_sources(std::span<const simulator::Source> sources, const survey::Frame& frame);
+
 /// Expected electrons without background: the catalogue's sources, each as the more probable type, galaxies by their half-light
 /// radius, axis ratio and angle.
 [[nodiscard]] Image<float> render_model(std::span<const catalog::SourceRow> sources, const survey::Frame& frame,

@@ -53,12 +53,12 @@ public:
 
     [[nodiscard]] double ln_noise() const { return ln_noise_; }
 
-    /// Shape of a galaxy with these latents and flux. @param v (D)
-    [[nodiscard]] simulator::Morphology morphology(std::span<const float> v, double ln_flux_e) const;
+    /// Gives galaxies the light of their latents and fluxes; without latents that of a round one of the prior's median size.
+    void light_up(std::span<simulator::Source> sources) const;
 
 private:
-    /// Standard Normal numbers for shapes of sources, each from its own stream. @return (sources, draws, D - 1)
-    [[nodiscard]] at::Tensor normals(std::span<RandomStream> streams, std::int64_t draws) const;
+    /// Random numbers for shapes of sources (ShapePosterior::draw), each source's from its own stream. @return (sources, draws, D)
+    [[nodiscard]] at::Tensor shape_numbers(std::span<RandomStream> streams, std::int64_t draws) const;
 
     /// P(star) of a batch of sources, the first of which is `first`.
     [[nodiscard]] std::vector<double> stars_of(std::span<const encoder::GivenSource> sources, std::size_t first,

@@ -6,6 +6,7 @@
 #include "bliss/simulator/galaxy_light.hpp"
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace bliss::simulator {
@@ -82,6 +83,12 @@ struct Area {
 
 /// Draws a bulge + disk galaxy's shape, its radii in units of size_unit_px.
 [[nodiscard]] GalaxyShape draw_shape(const PriorConfig& config, RandomStream& random);
+
+/// A round galaxy of the median size at its flux, half disk and half bulge; radii in pixels.
+[[nodiscard]] GalaxyShape median_shape(const PriorConfig& config, double flux_e);
+
+/// Decodes the light of the learnt galaxies among sources: those that have latents.
+void light_up(const PriorConfig& config, const GalaxyDecoder& decoder, std::span<Source> sources);
 
 /// Draws flux, type and light of one source; the location is left at 0.
 /// @param decoder of learnt galaxies; not looked at for others

@@ -35,7 +35,7 @@ struct RankHistogram {
     [[nodiscard]] double total() const;
     /// Share of the true values within the central interval of this probability, which must end between bins.
     [[nodiscard]] double coverage(double probability) const;
-    /// p-value of the chi-square test of flatness (Wilson and Hilferty's approximation, within 0.001).
+    /// p-value of the chi-square test of flatness.
     [[nodiscard]] double p_value() const;
 };
 
