@@ -11,7 +11,8 @@ than the limit (SEP's own flux) that match an entry of any magnitude, labelled o
 false because two pipelines disagree by 0.1 mag, nor is a saturated star. The last line is a harsher count:
 every primary row is truth, blended parents and saturated stars too, and nothing else explains a detection.
 
-On frames of `bliss-mpi simulate`, with their truth, SEP is given the true sky, and the best of several thresholds is kept:
+On frames of `bliss-mpi simulate`, with their truth, SEP runs on the true sky and on its own background, and
+the best of several thresholds is kept:
 
     tools/sep_baseline.py out/crowded/frame-0000.fits --truth out/crowded/truth-0000.fits --match-limit 0.5 --match-mag 0.5 --limit 22.5
 """
@@ -28,7 +29,7 @@ from scipy.spatial import cKDTree
 BANDS = "ugriz"
 GALAXY, STAR, SKY = 3, 6, 8      # PHOTO's OBJC_TYPE
 BRIGHT, SATURATED = 1 << 1, 1 << 18  # bits of OBJC_FLAGS; BRIGHT is a first pass over sources that are found again
-THRESHOLDS = (1.0, 1.5, 2.0, 3.0, 5.0)  # of simulated frames, in the sky's noise
+THRESHOLDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)  # of simulated frames, in the sky's noise
 
 
 def magnitude(flux_nmgy):
@@ -110,7 +111,7 @@ def score(name, truth_found, detection_matched):
     """One line: recall, precision and F1 from two arrays of bool."""
     recall = truth_found.mean() if len(truth_found) else np.nan
     precision = detection_matched.mean() if len(detection_matched) else np.nan
-    f1 = 2 * recall * precision / (recall + precision)
+    f1 = 2 * recall * precision / max(recall + precision, 1e-9)
     print(f"{name:>12s}  recall {recall:6.1%} ({truth_found.sum()}/{len(truth_found)})  "
           f"precision {precision:6.1%} ({detection_matched.sum()}/{len(detection_matched)})  F1 {f1:.3f}")
 
@@ -125,10 +126,11 @@ def score_simulated(options):
     position, mag = np.stack([truth["X_PX"], truth["Y_PX"]], axis=1).astype(float), truth["MAG"].astype(float)
     labelled = (truth["LABELLED"] == 1) & (mag < options.limit)
     best = (-1.0,)
-    for threshold in THRESHOLDS:
+    own = sep.Background(image, bw=32, bh=32).back()
+    for background, threshold in ((background, threshold) for background in (sky, own) for threshold in THRESHOLDS):
         start = time.perf_counter()
         sep.set_extract_pixstack(5_000_000)
-        found = sep.extract(image - sky, threshold, err=np.sqrt(sky))
+        found = sep.extract(image - background, threshold, err=np.sqrt(sky))
         seconds = time.perf_counter() - start
         ours, our_mag = np.stack([found["x"], found["y"]], axis=1), magnitude(found["flux"] / per_nmgy)
         rows = np.flatnonzero(labelled)
