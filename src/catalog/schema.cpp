@@ -52,9 +52,9 @@ constexpr Member k_source_members[] = {
                  "major axis, from +x towards +y, 0 to 180, if it is a galaxy; posterior median, NaN without shapes"),
     BLISS_MEMBER(SourceRow, angle_err_deg, Type::f64, 1, "deg", "half the central 68.3 % interval of angle_deg"),
     BLISS_MEMBER(SourceRow, p_fit, Type::f64, 1, "",
-                 "posterior predictive p-value of the pixels within one FWHM of the PSF; NaN without joint draws"),
+                 "posterior predictive p-value of the pixels within one FWHM of the PSF; NaN with fewer than 8 joint draws"),
     BLISS_MEMBER(SourceRow, surroundings_sigma, Type::f64, 1, "",
-                 "light within 12 px that the posterior does not expect, in predictive standard deviations; NaN without joint draws"),
+                 "light within 12 px that the posterior does not expect, in predictive standard deviations; NaN with fewer than 8 joint draws"),
     BLISS_MEMBER(SourceRow, flags, Type::u32, 1, "",
                  "bits: 1 pixels not valid within 3 px, 2 within 24 px of the frame's edge, 4 joined over tiles, 8 not "
                  "alone in its tile, 16 in the mode catalogue (p_source at least the threshold), 32 the pixel at its "
@@ -105,10 +105,10 @@ constexpr Member k_field_members[] = {
     BLISS_MEMBER(FieldRow, star_fraction, Type::f64, 1, "", "prior share of stars among them"),
     BLISS_MEMBER(FieldRow, star_alpha, Type::f64, 1, "", "prior Pareto exponent of their fluxes"),
     BLISS_MEMBER(FieldRow, galaxy_alpha, Type::f64, 1, "", "prior Pareto exponent of galaxies' fluxes"),
-    BLISS_MEMBER(FieldRow, p_fit, Type::f64, 1, "", "posterior predictive p-value of all valid pixels; NaN without joint draws"),
-    BLISS_MEMBER(FieldRow, chi2_per_px, Type::f64, 1, "", "mean squared residual in predictive standard deviations; NaN without joint draws"),
+    BLISS_MEMBER(FieldRow, p_fit, Type::f64, 1, "", "posterior predictive p-value of all valid pixels; NaN with fewer than 8 joint draws"),
+    BLISS_MEMBER(FieldRow, chi2_per_px, Type::f64, 1, "", "mean squared residual in predictive standard deviations; NaN with fewer than 8 joint draws"),
     BLISS_MEMBER(FieldRow, unexplained_share, Type::f64, 1, "",
-                 "share of 4x4-pixel cells whose light is 5 or more standard deviations from what is expected; NaN without joint draws"),
+                 "share of 4x4-pixel cells whose light is 5 or more standard deviations from what is expected; NaN with fewer than 8 joint draws"),
     BLISS_MEMBER(FieldRow, prior_flags, Type::u32, 1, "",
                  "bits: 1 source rate outside the model's training range, 2 types or fluxes weigh over ten times more or less than in training, "
                  "4 the density found is outside the training range"),
