@@ -26,6 +26,14 @@ constexpr double k_normal_95 = 1.6448536269514722;
 /// Halvings of the interval a quantile is sought in: an interval of some tiles comes down to less than 1e-4 px.
 constexpr int k_halvings = 18;
 
+/// Quantile of sorted values, between them by lines.
+double quantile(const std::vector<double>& sorted, double p) {
+    const double at = std::clamp(p * static_cast<double>(sorted.size()) - 0.5, 0.0, static_cast<double>(sorted.size()) - 1.0);
+    const auto below = static_cast<std::size_t>(at);
+    const std::size_t above = std::min(below + 1, sorted.size() - 1);
+    return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
 /// Quantiles of a distribution that lies on [low, high], by bisection.
 template <class Cdf>
 Marginal marginal(double low, double high, const Cdf& cdf) {
@@ -87,6 +95,12 @@ Marginal marginal_ln_flux(const Candidate& candidate) {
 }
 
 }  // namespace
+
+Marginal marginal_of(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    return {quantile(values, 0.5), 0.5 * (quantile(values, k_above) - quantile(values, k_below)), quantile(values, 0.05),
+            quantile(values, 0.95)};
+}
 
 TileReader::TileReader(const encoder::TilePosterior& q, std::int64_t tile_px) : tile_px_{tile_px} {
     // Elementwise functions round differently where a thread's share ends, so they run on one thread.

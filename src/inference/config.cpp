@@ -24,10 +24,18 @@ void describe(ConfigVisitor& visitor, SurveyConfig& config) {
 
 void describe(ConfigVisitor& visitor, PriorSettings& config) {
     visitor.field("star_fraction", config.star_fraction, "share of stars among sources above the model's limit; 0: as trained", Range{0, 0.999});
-    visitor.field("star_alpha", config.star_alpha, "Pareto exponent of star fluxes; 0: as trained", Range{0, 10});
+    visitor.field("star_alpha", config.star_alpha, "Pareto exponent of star fluxes; 0: as trained (crowded fields: drawn with the stars)", Range{0, 10});
     visitor.field("galaxy_alpha", config.galaxy_alpha, "Pareto exponent of galaxy fluxes; 0: as trained", Range{0, 10});
     visitor.field("estimate", config.estimate,
                   "source rate, share of stars and exponents are estimated from each field, beginning with these (empirical Bayes)");
+}
+
+void describe(ConfigVisitor& visitor, StarSettings& config) {
+    visitor.field("likelihood", config.likelihood,
+                  "models of stars alone: draw the field from the likelihood itself, beginning with what the network finds");
+    visitor.field("burn_in", config.burn_in, "sweeps of Metropolis-Hastings steps before the first draw", Range{0, 1e5});
+    visitor.field("draws", config.draws, "draws that the catalogue is made of", Range{8, k_most_samples});
+    visitor.field("thin", config.thin, "sweeps from one draw to the next", Range{1, 1000});
 }
 
 void describe(ConfigVisitor& visitor, CatalogConfig& config) {
@@ -42,9 +50,11 @@ void describe(ConfigVisitor& visitor, CatalogConfig& config) {
                   "write each field's posterior mean image and residual to reconstruction/ beside the catalogue");
     visitor.field("independent_tiles", config.independent_tiles, "tiles are told nothing of each other, for comparison: sources on borders suffer");
     visitor.field("sources_per_tile", config.sources_per_tile,
-                  "prior rate of the survey per 4x4-pixel tile, sources above the model's limit; 0: as trained", k_not_negative);
+                  "prior rate of the survey per 4x4-pixel tile, sources above the model's limit; 0: as trained (crowded fields: drawn with "
+                  "the stars)", k_not_negative);
     encoder::describe_precision(visitor, config.precision);
     visitor.section("prior", config.prior);
+    visitor.section("stars", config.stars);
     visitor.section("survey", config.survey);
 }
 

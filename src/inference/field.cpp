@@ -7,6 +7,7 @@
 #include "bliss/inference/reconstruction.hpp"
 #include "bliss/inference/samples.hpp"
 #include "bliss/inference/single_sources.hpp"
+#include "bliss/inference/star_field.hpp"
 #include "bliss/inference/turns.hpp"
 #include "bliss/tile/grid.hpp"
 #include "bliss/tile/one_thread.hpp"
@@ -19,6 +20,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <functional>
+#include <optional>
 
 namespace bliss::inference {
 namespace {
@@ -140,6 +143,29 @@ std::vector<encoder::GivenSource> given_of(const std::vector<Source>& sources, d
     return out;
 }
 
+std::vector<TypeAndShape> read_kinds(const std::vector<Source>& sources, const TileChain::Shape& shape, const SourceReader& reader,
+                                     const DrawKey& key) {
+    return reader.read(given_of(sources, shape.ln_noise), [&](std::size_t k) {
+        const auto tile = static_cast<std::uint32_t>(sources[k].tile.row * shape.cols + sources[k].tile.col);
+        return stream_of(key, StreamPurpose::shape, 0, tile, static_cast<std::uint32_t>(sources[k].slot));
+    });
+}
+
+/// Adds the rows of a draw's sources that lie on the frame. @param lit the same sources with their light
+void add_rows(const survey::Frame& frame, const std::vector<SampledSource>& draw, const std::vector<simulator::Source>& lit,
+              std::vector<catalog::SampleRow>& rows) {
+    std::vector<std::size_t> on_frame;
+    for (std::size_t k = 0; k < draw.size(); ++k) {
+        if (!off_frame(frame, draw[k].x_px, draw[k].y_px)) on_frame.push_back(k);
+    }
+    const std::size_t first = rows.size();
+    rows.resize(first + on_frame.size());
+    tile::for_each_on_one_thread(std::ssize(on_frame), [&](std::int64_t i) {
+        const std::size_t k = on_frame[static_cast<std::size_t>(i)];
+        rows[first + static_cast<std::size_t>(i)] = to_row(frame, draw[k], lit[k].light);
+    });
+}
+
 /// A frame's sources under a prior, with the chain they were found by.
 struct UnderPrior {
     PriorShift shift;
@@ -188,7 +214,10 @@ FieldPrior estimate_prior(const encoder::Model& model, const CatalogConfig& conf
 }  // namespace
 
 Cataloguer::Cataloguer(encoder::Model model, const CatalogConfig& config, encoder::Precision precision)
-    : model_{std::move(model)}, config_{config} {
+    : model_{std::move(model)}, config_{config}, by_likelihood_{config.stars.likelihood && model_.prior.star_fraction == 1} {
+    if (by_likelihood_ && config.prior.star_fraction != 0) {
+        throw ConfigError("prior.star_fraction: the model is one of stars alone; leave it out, or set stars.likelihood to false");
+    }
     BLISS_EXPECT(precision != encoder::Precision::automatic, "the precision has been chosen");
     if (precision == encoder::Precision::bfloat16) model_.use_bfloat16();
 }
@@ -200,19 +229,39 @@ Cataloguer::Draws Cataloguer::sample(const survey::Frame& frame, const TileChain
     for (auto& draw : draw_sources(chain, key, config_.samples)) {
         draw_types_and_shapes(reader, key, draw);
         std::vector<simulator::Source> sources = lit(reader, draw);
-        std::vector<std::size_t> on_frame;
-        for (std::size_t k = 0; k < draw.size(); ++k) {
-            if (!off_frame(frame, draw[k].x_px, draw[k].y_px)) on_frame.push_back(k);
-        }
-        const std::size_t first = out.rows.size();
-        out.rows.resize(first + on_frame.size());
-        tile::for_each_on_one_thread(std::ssize(on_frame), [&](std::int64_t i) {
-            const std::size_t k = on_frame[static_cast<std::size_t>(i)];
-            out.rows[first + static_cast<std::size_t>(i)] = to_row(frame, draw[k], sources[k].light);
-        });
+        add_rows(frame, draw, sources, out.rows);
         if (out.looked_at.size() < looked_at) out.looked_at.push_back(std::move(sources));
     }
     return out;
+}
+
+Cataloguer::Draws Cataloguer::sample(const survey::Frame& frame, const StarField& field) const {
+    Draws out;
+    for (const auto& draw : samples_of(field, frame, config_.samples, std::log(model_.prior.label_flux_min_e), model_.config.tile_px)) {
+        for (const SampledSource& source : draw) out.rows.push_back(to_row(frame, source, {}));
+    }
+    const std::int64_t looked_at = Reconstruction::draws_looked_at(frame, config_.samples);
+    for (std::int64_t k = 1; k <= looked_at; ++k) {
+        auto& sources = out.looked_at.emplace_back();
+        for (const stars::Star& star : field.draws[static_cast<std::size_t>(k * std::ssize(field.draws) / looked_at - 1)]) {
+            sources.push_back({.x_px = star.x_px, .y_px = star.y_px, .is_star = true, .flux_e = std::exp(star.ln_flux_e)});
+        }
+    }
+    return out;
+}
+
+void Cataloguer::explain(const survey::Frame& frame, const Draws& draws, const Image<float>& diffuse_e, Result& result) const {
+    std::optional<survey::Frame> with_diffuse;
+    if (diffuse_e.size() > 0) {
+        with_diffuse = frame;
+        std::ranges::transform(frame.background_e.pixels(), diffuse_e.pixels(), with_diffuse->background_e.pixels().begin(), std::plus<>{});
+    }
+    const Reconstruction reconstruction{with_diffuse ? *with_diffuse : frame, draws.looked_at};
+    set_fit(reconstruction, result.sources, result.field);
+    if (!config_.reconstruct) return;
+    result.expected = reconstruction.mean();
+    if (diffuse_e.size() == 0) return;
+    std::ranges::transform(result.expected.pixels(), diffuse_e.pixels(), result.expected.pixels().begin(), std::plus<>{});
 }
 
 Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
@@ -230,33 +279,36 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
         throw DataError(fmt::format("{}: the network's answer is not finite; check the image's units and background", frame.source));
     }
     result.timing.detect_s = lap(start);
-    FieldPrior prior = wanted_prior(model_, config_);
-    if (config_.prior.estimate) prior = estimate_prior(model_, config_, frame, input, trunk, prior);
+        FieldPrior prior = wanted_prior(model_, config_);
+    if (config_.prior.estimate && !by_likelihood_) prior = estimate_prior(model_, config_, frame, input, trunk, prior);
     const UnderPrior under{model_, config_, frame, input, trunk, prior, config_.floor};
-    const std::vector<Source>& sources = under.found.sources;
     result.timing.candidates_s = lap(start);
 
     const DrawKey key{static_cast<std::uint64_t>(config_.seed), number_of(frame.id)};
-    const TileChain::Shape& shape = under.chain.shape();
     const SourceReader reader{model_, input, frame.psf, under.shift};
-    const std::vector<TypeAndShape> kinds = reader.read(given_of(sources, shape.ln_noise), [&](std::size_t k) {
-        const auto tile = static_cast<std::uint32_t>(sources[k].tile.row * shape.cols + sources[k].tile.col);
-        return stream_of(key, StreamPurpose::shape, 0, tile, static_cast<std::uint32_t>(sources[k].slot));
-    });
+    std::optional<StarField> stars;
+    if (by_likelihood_) {
+        stars = draw_star_field(frame, under.found.sources, prior, model_.prior, config_, key, model_.config.tile_px);
+        prior = stars->prior;
+        result.timing.likelihood_s = lap(start);
+    }
+    const std::vector<Source>& sources = stars ? stars->sources : under.found.sources;
+    std::vector<TypeAndShape> kinds(sources.size(), {.p_star = 1, .shape = {}});
+    if (!stars) kinds = read_kinds(sources, under.chain.shape(), reader, key);
     for (std::size_t k = 0; k < sources.size(); ++k) {
         result.sources.push_back(to_row(frame, sources[k], kinds[k], {config_.threshold, std::log(model_.prior.flux_max_e)}));
     }
-    result.field.expected_sources = under.found.expected_sources;
+    result.field.expected_sources = stars ? stars->expected_sources : under.found.expected_sources;
     record(prior, under.shift, model_.card, result.field);
+    // What is drawn from the likelihood does not hang on the networks' prior.
+    if (stars) result.field.prior_flags &= catalog::k_density_outside;
     result.timing.classify_s = lap(start);
     if (config_.samples > 0) {
-        Draws draws = sample(frame, under.chain, reader, key);
+        Draws draws = stars ? sample(frame, *stars) : sample(frame, under.chain, reader, key);
         result.samples = std::move(draws.rows);
         result.timing.samples_s = lap(start);
         if (std::ssize(draws.looked_at) >= Reconstruction::k_least_draws) {
-            const Reconstruction reconstruction{frame, draws.looked_at};
-            set_fit(reconstruction, result.sources, result.field);
-            if (config_.reconstruct) result.expected = reconstruction.mean();
+            explain(frame, draws, stars ? stars->diffuse_e : Image<float>{}, result);
             result.timing.reconstruct_s = lap(start);
         }
     }

@@ -86,6 +86,7 @@ public:
                            {"prepare_s", t.prepare_s},
                            {"detect_s", t.detect_s},
                            {"candidates_s", t.candidates_s},
+                           {"likelihood_s", t.likelihood_s},
                            {"classify_s", t.classify_s},
                            {"samples_s", t.samples_s},
                            {"reconstruct_s", t.reconstruct_s},

@@ -19,20 +19,6 @@ constexpr std::size_t k_sources_per_batch = 64;
 /// Draws that a shape's marginals are taken over.
 constexpr std::int64_t k_shape_draws = 64;
 
-/// Quantile of sorted values, between them by lines.
-double quantile(const std::vector<double>& sorted, double p) {
-    const double at = std::clamp(p * static_cast<double>(sorted.size()) - 0.5, 0.0, static_cast<double>(sorted.size()) - 1.0);
-    const auto below = static_cast<std::size_t>(at);
-    const std::size_t above = std::min(below + 1, sorted.size() - 1);
-    return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
-}
-
-Marginal marginal(std::vector<double> values) {
-    std::sort(values.begin(), values.end());
-    return {quantile(values, 0.5), 0.5 * (quantile(values, 0.8413447) - quantile(values, 0.1586553)), quantile(values, 0.05),
-            quantile(values, 0.95)};
-}
-
 /// Angles of lines are the same half a turn on: taken next to the mean direction, weighted by how elongated each is.
 Marginal marginal_angle(const std::vector<simulator::Morphology>& shapes) {
     double e1 = 0, e2 = 0;
@@ -45,7 +31,7 @@ Marginal marginal_angle(const std::vector<simulator::Morphology>& shapes) {
     for (const auto& shape : shapes) {
         angles.push_back(middle + std::remainder(0.5 * std::atan2(shape.e2, shape.e1) - middle, std::numbers::pi));
     }
-    Marginal out = marginal(std::move(angles));
+    Marginal out = marginal_of(std::move(angles));
     const double turn = std::numbers::pi * std::floor(out.median / std::numbers::pi);
     for (double* const angle : {&out.median, &out.low, &out.high}) *angle -= turn;
     return out;
@@ -57,7 +43,7 @@ ShapeMarginals summarize(const std::vector<simulator::Morphology>& shapes) {
         radius.push_back(shape.half_light_radius_px);
         axis_ratio.push_back(shape.axis_ratio());
     }
-    return {marginal(std::move(radius)), marginal(std::move(axis_ratio)), marginal_angle(shapes)};
+    return {marginal_of(std::move(radius)), marginal_of(std::move(axis_ratio)), marginal_angle(shapes)};
 }
 
 }  // namespace

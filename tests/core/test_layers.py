@@ -14,10 +14,11 @@ BELOW = {
     "survey": {"core", "fits"},
     "catalog": {"core", "comm", "fits", "h5", "survey"},
     "simulator": {"core", "comm", "fits", "survey"},
+    "stars": {"core", "survey"},
     "tile": {"core", "survey"},
     "encoder": {"core", "comm", "simulator", "survey", "tile"},
     "training": {"core", "comm", "encoder", "simulator", "survey", "tile"},
-    "inference": {"core", "catalog", "comm", "encoder", "fits", "simulator", "survey", "tile"},
+    "inference": {"core", "catalog", "comm", "encoder", "fits", "simulator", "stars", "survey", "tile"},
     "evaluation": {"core", "catalog", "fits", "survey"},
 }
 

@@ -43,6 +43,9 @@ struct Marginal {
     double high = 0;    ///< 95 % quantile
 };
 
+/// The marginal of drawn values, at least one.
+[[nodiscard]] Marginal marginal_of(std::vector<double> values);
+
 /// One possible source of a frame with its marginal posterior, the mixture of its tiles' parts.
 struct Source {
     TileIndex tile;                      ///< the most probable one

@@ -28,6 +28,14 @@ struct PriorSettings {
     bool estimate = false;      ///< from the field itself, beginning with these
 };
 
+/// How fields are drawn from the likelihood itself, by models that were trained on stars alone (crowded fields).
+struct StarSettings {
+    bool likelihood = true;        ///< else the networks' own posterior is the catalogue
+    std::int64_t burn_in = 200;    ///< sweeps of Metropolis-Hastings steps before the first draw
+    std::int64_t draws = 64;       ///< that the catalogue is made of
+    std::int64_t thin = 6;         ///< sweeps from one draw to the next
+};
+
 /// A run of `bliss-mpi catalog`.
 struct CatalogConfig {
     std::string model;                 ///< model file (relative paths: to the configuration file)
@@ -41,6 +49,7 @@ struct CatalogConfig {
     double sources_per_tile = 0;       ///< prior rate of the survey, sources above the model's limit; 0: the model's own
     encoder::Precision precision = encoder::Precision::automatic;
     PriorSettings prior;
+    StarSettings stars;
     SurveyConfig survey;
 };
 

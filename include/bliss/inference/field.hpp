@@ -12,6 +12,7 @@
 namespace bliss::inference {
 
 struct DrawKey;
+struct StarField;
 class SourceReader;
 class TileChain;
 
@@ -19,11 +20,12 @@ class TileChain;
 class Cataloguer {
 public:
     /// @param precision float32 or bfloat16 (encoder::choose_precision)
+    /// @throws ConfigError when the configuration does not fit the model.
     Cataloguer(encoder::Model model, const CatalogConfig& config, encoder::Precision precision);
 
     /// Wall-clock seconds of the stages of one frame.
     struct Timing {
-        double prepare_s = 0, detect_s = 0, candidates_s = 0, classify_s = 0, samples_s = 0, reconstruct_s = 0;
+        double prepare_s = 0, detect_s = 0, candidates_s = 0, likelihood_s = 0, classify_s = 0, samples_s = 0, reconstruct_s = 0;
     };
 
     struct Result {
@@ -35,7 +37,7 @@ public:
     };
 
     /// Frame -> tiles, turn by turn -> candidates joined over borders -> star or galaxy -> shapes -> rows; then the joint draws,
-    /// and how well they explain the image.
+    /// and how well they explain the image. By models of stars alone: -> tiles, turn by turn -> draws from the likelihood -> rows.
     /// @throws DataError when the model is of another band. Warns where the frame lies outside what the model was trained on.
     [[nodiscard]] Result catalogue(const survey::Frame& frame);
 
@@ -47,9 +49,13 @@ private:
         std::vector<std::vector<simulator::Source>> looked_at;   ///< sources of the first draws, which the image is held against
     };
     [[nodiscard]] Draws sample(const survey::Frame& frame, const TileChain& chain, const SourceReader& reader, const DrawKey& key) const;
+    [[nodiscard]] Draws sample(const survey::Frame& frame, const StarField& field) const;
+    /// Says how well the draws explain the image. @param diffuse_e light that is not of sources (H, W), or empty
+    void explain(const survey::Frame& frame, const Draws& draws, const Image<float>& diffuse_e, Result& result) const;
 
     encoder::Model model_;
     CatalogConfig config_;
+    bool by_likelihood_;   ///< the model is one of stars alone, and its fields are drawn from the likelihood
 };
 
 }  // namespace bliss::inference

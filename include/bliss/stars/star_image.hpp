@@ -1,0 +1,98 @@
+#pragma once
+
+#include "bliss/core/image.hpp"
+#include "bliss/survey/frame.hpp"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace bliss::stars {
+
+/// A star on a frame: the centre of the first pixel is at (0, 0).
+struct Star {
+    double x_px = 0, y_px = 0;
+    double ln_flux_e = 0;   ///< ln(flux / electron)
+};
+
+/// A star with what its light takes to draw.
+struct LitStar {
+    Star star;
+    float flux_e = 0;
+    float reach_px = 0;     ///< its light ends here
+};
+
+/// The image that a set of stars makes behind a frame's PSF, and how well it explains the frame.
+///
+/// A pixel is x ~ Normal(m, m + (k_psf_error s)^2) with m the background, the diffuse light and the stars' light, and s the light
+/// above the background: the paper's equation (6), and how well a PSF is known. Pixels that are not valid say nothing.
+///
+/// A star's light is followed pixel by pixel as far as it matters by itself. What lies beyond, up to k_far_px, matters where there are
+/// many stars: it is drawn with all of them, smoothed over k_far_step_px, whenever the image is rendered.
+///
+/// Diffuse light is what neither the background nor stars account for: halos and far wings of bright stars, and stars below the prior's
+/// faintest flux. It is given at nodes, k_node_px apart in rows and columns, and linear between them.
+class StarImage {
+public:
+    /// Relative error of the PSF.
+    static constexpr float k_psf_error = 0.01f;
+    /// No star's light is drawn farther out, pixels.
+    static constexpr float k_most_reach_px = 30;
+    static constexpr std::int64_t k_node_px = 32;
+    static constexpr std::int64_t k_far_px = 60, k_far_step_px = 8;
+
+    /// No stars and no diffuse light. @param frame must outlive it
+    explicit StarImage(const survey::Frame& frame);
+
+    [[nodiscard]] const survey::Frame& frame() const { return frame_; }
+    [[nodiscard]] LitStar lit(const Star& star) const;
+
+    /// A change of the image that has been looked at, but not made.
+    class Draft {
+        friend class StarImage;
+        std::int64_t row_begin_ = 0, row_end_ = 0, col_begin_ = 0, col_end_ = 0;
+        std::vector<float> expected_;
+    };
+
+    /// ln p(frame | image with the change) - ln p(frame | image as it is). @param draft gets the changed pixels
+    [[nodiscard]] double log_ratio(std::span<const LitStar> without, std::span<const LitStar> with, Draft& draft) const;
+    /// The same of more or less diffuse light at a node, electrons per pixel.
+    [[nodiscard]] double log_ratio_of_level(std::int64_t node_row, std::int64_t node_col, double more_e, Draft& draft) const;
+    /// Makes the change. Drafts that share no pixel may be made at once.
+    void take(const Draft& draft);
+
+    /// Replaces all stars, with their far light, and the diffuse light; rounding of many changes is gone. @param levels_e (nodes)
+    void render(std::span<const LitStar> stars, std::span<const float> levels_e);
+
+    [[nodiscard]] std::int64_t node_rows() const { return frame_.height() / k_node_px + 2; }
+    [[nodiscard]] std::int64_t node_cols() const { return frame_.width() / k_node_px + 2; }
+    /// Diffuse light of all pixels. @param levels_e (nodes)
+    [[nodiscard]] Image<float> diffuse(std::span<const float> levels_e) const;
+
+    /// Mean of the valid pixels of a part of the frame, electrons; of the background where none is valid.
+    [[nodiscard]] double mean_level(double x_begin, double x_end, double y_begin, double y_end) const;
+    /// Standard deviation of a Gaussian PSF of the same noise-equivalent area, pixels.
+    [[nodiscard]] double psf_sigma_px() const { return psf_sigma_px_; }
+    [[nodiscard]] const Image<float>& expected() const { return expected_; }
+
+private:
+    /// Adds a star's light to columns of a row, or with sign -1 takes it away. @param out the first of these columns
+    void add(const LitStar& star, float sign, std::int64_t row, std::int64_t col_begin, std::int64_t col_end, float* out) const;
+    [[nodiscard]] double log_ratio_of(const Draft& draft) const;
+    /// Light of stars beyond their reach (H, W).
+    [[nodiscard]] Image<float> far_light(std::span<const LitStar> stars) const;
+    /// Brings misfit and precision up to date in a part of a row.
+    void weigh(std::int64_t row, std::int64_t col_begin, std::int64_t col_end);
+
+    const survey::Frame& frame_;
+    std::vector<float> profile_;   ///< the PSF over the square of the radius
+    std::vector<float> far_profile_;   ///< over the radius
+    double psf_sigma_px_ = 0;
+    double background_e_ = 0;      ///< median
+    double noise_e_ = 0;           ///< of the frame's mean pixel
+    Image<float> expected_;        ///< m
+    Image<float> misfit_;          ///< (x - m)^2 / variance, 0 where not valid
+    Image<float> precision_;       ///< 1 / variance
+};
+
+}  // namespace bliss::stars

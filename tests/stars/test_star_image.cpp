@@ -1,0 +1,138 @@
+#include "bliss/stars/star_image.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_floating_point.hpp>
+
+#include <cmath>
+#include <vector>
+
+namespace {
+
+using namespace bliss;
+using namespace bliss::stars;
+using Catch::Matchers::WithinAbs;
+using Catch::Matchers::WithinRel;
+
+constexpr std::int64_t k_height = 70, k_width = 90;
+constexpr float k_background = 500;
+
+survey::Frame some_frame() {
+    survey::Frame frame{.id = {},
+                        .band = "r",
+                        .electrons = Image<float>{k_height, k_width, k_background},
+                        .background_e = Image<float>{k_height, k_width, k_background},
+                        .valid = Image<std::uint8_t>{k_height, k_width, 1},
+                        .electrons_per_nmgy = std::vector<float>(k_width, 987.0f),
+                        .psf = survey::Psf::from_moffat(2.6, 3),
+                        .wcs = {},
+                        .source = "test"};
+    for (std::int64_t row = 0; row < k_height; ++row) {
+        for (std::int64_t col = 0; col < k_width; ++col) {
+            frame.electrons(row, col) += static_cast<float>(30 * std::sin(0.7 * static_cast<double>(row * col)));
+        }
+    }
+    return frame;
+}
+
+/// ln p(frame | m) in double precision, from the definition.
+double log_likelihood(const survey::Frame& frame, const std::vector<Star>& stars, double diffuse) {
+    double sum = 0;
+    for (std::int64_t row = 0; row < frame.height(); ++row) {
+        for (std::int64_t col = 0; col < frame.width(); ++col) {
+            if (frame.valid(row, col) == 0) continue;
+            double light = diffuse;
+            for (const Star& s : stars) {
+                light += std::exp(s.ln_flux_e) * frame.psf.value(std::hypot(static_cast<double>(col) - s.x_px, static_cast<double>(row) - s.y_px));
+            }
+            const double mean = static_cast<double>(frame.background_e(row, col)) + light;
+            const double variance = mean + std::pow(static_cast<double>(StarImage::k_psf_error) * light, 2);
+            sum -= 0.5 * (std::pow(static_cast<double>(frame.electrons(row, col)) - mean, 2) / variance + std::log(variance));
+        }
+    }
+    return sum;
+}
+
+const std::vector<Star> k_stars{{40.3, 30.8, 9.0}, {42.0, 31.5, 8.0}, {5.2, 66.0, 10.5}};
+
+std::vector<LitStar> lit(const StarImage& image, const std::vector<Star>& stars) {
+    std::vector<LitStar> out;
+    for (const Star& star : stars) out.push_back(image.lit(star));
+    return out;
+}
+
+std::vector<float> no_levels(const StarImage& image) { return std::vector<float>(static_cast<std::size_t>(image.node_rows() * image.node_cols())); }
+
+}  // namespace
+
+TEST_CASE("the image of stars is the background and their PSFs, out to where they drown in the noise") {
+    const survey::Frame frame = some_frame();
+    StarImage image{frame};
+    image.render(lit(image, k_stars), no_levels(image));
+    for (std::int64_t row = 0; row < k_height; ++row) {
+        for (std::int64_t col = 0; col < k_width; ++col) {
+            double expected = k_background;
+            for (const Star& s : k_stars) {
+                expected += std::exp(s.ln_flux_e) * frame.psf.value(std::hypot(static_cast<double>(col) - s.x_px, static_cast<double>(row) - s.y_px));
+            }
+            // A tenth of the noise for each star that is cut off.
+            REQUIRE_THAT(image.expected()(row, col), WithinAbs(expected, 0.3 * std::sqrt(k_background) + 1e-3 * (expected - k_background)));
+        }
+    }
+}
+
+TEST_CASE("the likelihood's change is that of its definition, for stars that come, go and move, and over pixels that are not valid") {
+    survey::Frame frame = some_frame();
+    for (std::int64_t col = 38; col < 41; ++col) {
+        frame.valid(30, col) = 0;
+        frame.electrons(30, col) = std::nanf("");
+    }
+    StarImage image{frame};
+    image.render(lit(image, k_stars), no_levels(image));
+    const double before = log_likelihood(frame, k_stars, 0);
+    StarImage::Draft draft;
+    const auto change = [&](const std::vector<Star>& without, const std::vector<Star>& with) {
+        return image.log_ratio(lit(image, without), lit(image, with), draft);
+    };
+    const Star moved{40.8, 30.1, 9.1}, fresh{70, 20, 7.5};
+    const auto expected = [&](const std::vector<Star>& after) { return log_likelihood(frame, after, 0) - before; };
+    // Cut wings: a tenth of the noise in a few hundred pixels.
+    const double to_moved = expected({moved, k_stars[1], k_stars[2]});
+    CHECK_THAT(change({k_stars[0]}, {moved}), WithinAbs(to_moved, 0.02 * std::abs(to_moved) + 1));
+    CHECK_THAT(change({}, {fresh}), WithinAbs(expected({k_stars[0], k_stars[1], k_stars[2], fresh}), 2));
+    CHECK_THAT(change({k_stars[1]}, {}), WithinRel(expected({k_stars[0], k_stars[2]}), 0.03));
+    // What has been looked at is not made; what is taken is.
+    const double there = change({k_stars[0]}, {moved});
+    CHECK(there == change({k_stars[0]}, {moved}));
+    image.take(draft);
+    CHECK_THAT(change({moved}, {k_stars[0]}), WithinAbs(-there, 1e-3 * std::abs(there) + 1e-2));
+    CHECK(image.log_ratio({}, lit(image, {{-500, -500, 9}}), draft) == 0);   // far off the frame
+}
+
+TEST_CASE("diffuse light is linear between its nodes, and its likelihood that of its definition") {
+    const survey::Frame frame = some_frame();
+    StarImage image{frame};
+    std::vector<float> levels = no_levels(image);
+    image.render({}, levels);
+    StarImage::Draft draft;
+    double sum = 0;
+    for (std::int64_t row = 0; row < image.node_rows(); ++row) {
+        for (std::int64_t col = 0; col < image.node_cols(); ++col) {
+            sum += image.log_ratio_of_level(row, col, 10, draft);
+            image.take(draft);
+            levels[static_cast<std::size_t>(row * image.node_cols() + col)] = 10;
+        }
+    }
+    CHECK_THAT(sum, WithinAbs(log_likelihood(frame, {}, 10) - log_likelihood(frame, {}, 0), 0.05));
+    const Image<float> all = image.diffuse(levels);
+    for (const float value : all.pixels()) REQUIRE_THAT(value, WithinAbs(10, 1e-4));
+    for (std::int64_t row = 0; row < k_height; row += 7) {
+        for (std::int64_t col = 0; col < k_width; col += 7) REQUIRE_THAT(image.expected()(row, col), WithinAbs(k_background + 10, 1e-2));
+    }
+    levels.assign(levels.size(), 0);
+    levels[static_cast<std::size_t>(image.node_cols() + 1)] = 8;   // at (32, 32)
+    const Image<float> one = image.diffuse(levels);
+    CHECK_THAT(one(32, 32), WithinAbs(8, 1e-5));
+    CHECK_THAT(one(48, 32), WithinAbs(4, 1e-5));
+    CHECK_THAT(one(24, 40), WithinAbs(8 * 0.75 * 0.75, 1e-5));
+    CHECK(one(32, 64) == 0);
+}
