@@ -279,7 +279,7 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
         throw DataError(fmt::format("{}: the network's answer is not finite; check the image's units and background", frame.source));
     }
     result.timing.detect_s = lap(start);
-        FieldPrior prior = wanted_prior(model_, config_);
+    FieldPrior prior = wanted_prior(model_, config_);
     if (config_.prior.estimate && !by_likelihood_) prior = estimate_prior(model_, config_, frame, input, trunk, prior);
     const UnderPrior under{model_, config_, frame, input, trunk, prior, config_.floor};
     result.timing.candidates_s = lap(start);

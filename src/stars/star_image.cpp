@@ -20,6 +20,7 @@ constexpr float k_least_reach_px = 2;
 constexpr float k_least_share = 0.5f;
 
 /// Stars by bands of this many rows, each with all whose light comes within it.
+/// @param reach_px of every star's light, or 0: each star's own
 std::vector<std::vector<LitStar>> by_bands(std::span<const LitStar> stars, std::int64_t height, std::int64_t band_px, double reach_px) {
     const std::int64_t bands = (height + band_px - 1) / band_px;
     std::vector<std::vector<LitStar>> out(static_cast<std::size_t>(bands));
@@ -27,7 +28,8 @@ std::vector<std::vector<LitStar>> by_bands(std::span<const LitStar> stars, std::
         const auto band = [&](double y) { return static_cast<std::int64_t>(std::floor(y / static_cast<double>(band_px))); };
         const double reach = reach_px > 0 ? reach_px : static_cast<double>(lit.reach_px);
         const std::int64_t last = std::min(bands - 1, band(lit.star.y_px + reach));
-        for (std::int64_t k = std::max<std::int64_t>(0, band(lit.star.y_px - reach)); k <= last; ++k) out[static_cast<std::size_t>(k)].push_back(lit);
+        const std::int64_t first = std::max<std::int64_t>(0, band(lit.star.y_px - reach));
+        for (std::int64_t k = first; k <= last; ++k) out[static_cast<std::size_t>(k)].push_back(lit);
     }
     return out;
 }
@@ -64,6 +66,15 @@ StarImage::StarImage(const survey::Frame& frame)
     for (std::int64_t row = 0; row < frame.height(); ++row) weigh(row, 0, frame.width());
     noise_e_ = std::sqrt(mean_level(0, static_cast<double>(frame.width()), 0, static_cast<double>(frame.height())));
     psf_sigma_px_ = std::sqrt(frame.psf.noise_equivalent_area_px() / (4 * std::numbers::pi));
+}
+
+bool StarImage::Draft::open() {
+    if (row_end_ <= row_begin_ || col_end_ <= col_begin_) {
+        row_end_ = row_begin_;
+        return false;
+    }
+    expected_.resize(static_cast<std::size_t>((row_end_ - row_begin_) * (col_end_ - col_begin_)));
+    return true;
 }
 
 LitStar StarImage::lit(const Star& star) const {
@@ -111,12 +122,8 @@ double StarImage::log_ratio(std::span<const LitStar> without, std::span<const Li
     draft.row_end_ = end(bottom, frame_.height());
     draft.col_begin_ = begin(left);
     draft.col_end_ = end(right, frame_.width());
+    if (!draft.open()) return 0;
     const std::int64_t width = draft.col_end_ - draft.col_begin_;
-    if (width <= 0 || draft.row_end_ <= draft.row_begin_) {
-        draft.row_end_ = draft.row_begin_;
-        return 0;
-    }
-    draft.expected_.resize(static_cast<std::size_t>(width * (draft.row_end_ - draft.row_begin_)));
     float* out = draft.expected_.data();
     for (std::int64_t row = draft.row_begin_; row < draft.row_end_; ++row, out += width) {
         std::copy_n(&expected_(row, draft.col_begin_), width, out);
@@ -132,12 +139,8 @@ double StarImage::log_ratio_of_level(std::int64_t node_row, std::int64_t node_co
     draft.row_end_ = std::min(frame_.height(), row + k_node_px);
     draft.col_begin_ = std::max<std::int64_t>(0, col - k_node_px + 1);
     draft.col_end_ = std::min(frame_.width(), col + k_node_px);
+    if (!draft.open()) return 0;
     const std::int64_t width = draft.col_end_ - draft.col_begin_;
-    if (width <= 0 || draft.row_end_ <= draft.row_begin_) {
-        draft.row_end_ = draft.row_begin_;
-        return 0;
-    }
-    draft.expected_.resize(static_cast<std::size_t>(width * (draft.row_end_ - draft.row_begin_)));
     const auto hat = [](std::int64_t distance) { return 1 - static_cast<float>(std::abs(distance)) / static_cast<float>(k_node_px); };
     float* out = draft.expected_.data();
     for (std::int64_t r = draft.row_begin_; r < draft.row_end_; ++r, out += width) {
@@ -219,8 +222,9 @@ Image<float> StarImage::far_light(std::span<const LitStar> stars) const {
     for (std::int64_t row = 0; row < rows; ++row) {
         for (const LitStar& lit : of_band[static_cast<std::size_t>(row)]) {
             const double dy = static_cast<double>(row * k_far_step_px) - lit.star.y_px;
-            const auto first = static_cast<std::int64_t>(std::ceil((lit.star.x_px - static_cast<double>(k_far_px)) / static_cast<double>(k_far_step_px)));
-            const auto last = static_cast<std::int64_t>(std::floor((lit.star.x_px + static_cast<double>(k_far_px)) / static_cast<double>(k_far_step_px)));
+            constexpr auto reach = static_cast<double>(k_far_px), step = static_cast<double>(k_far_step_px);
+            const auto first = static_cast<std::int64_t>(std::ceil((lit.star.x_px - reach) / step));
+            const auto last = static_cast<std::int64_t>(std::floor((lit.star.x_px + reach) / step));
             for (std::int64_t col = std::max<std::int64_t>(0, first); col <= std::min(cols - 1, last); ++col) {
                 const auto r = static_cast<float>(std::hypot(static_cast<double>(col * k_far_step_px) - lit.star.x_px, dy));
                 if (r <= lit.reach_px || r > static_cast<float>(k_far_px)) continue;

@@ -136,3 +136,30 @@ TEST_CASE("diffuse light is linear between its nodes, and its likelihood that of
     CHECK_THAT(one(24, 40), WithinAbs(8 * 0.75 * 0.75, 1e-5));
     CHECK(one(32, 64) == 0);
 }
+
+TEST_CASE("light beyond a star's reach is in the image of many stars, as much as there is of it") {
+    constexpr std::int64_t side = 220;
+    const survey::Frame frame{.id = {},
+                              .band = "r",
+                              .electrons = Image<float>{side, side, k_background},
+                              .background_e = Image<float>{side, side, k_background},
+                              .valid = Image<std::uint8_t>{side, side, 1},
+                              .electrons_per_nmgy = std::vector<float>(side, 987.0f),
+                              .psf = survey::Psf({{0.8, 1.2}, {0.2, 8}}),
+                              .wcs = {},
+                              .source = "test"};
+    StarImage image{frame};
+    std::vector<Star> stars;
+    for (int k = 0; k < 400; ++k) stars.push_back({70 + 4.1 * (k % 20), 70 + 4.3 * static_cast<double>(k / 20), 7});
+    const std::vector<LitStar> lights = lit(image, stars);
+    double in_reach = 0, all = 0;
+    for (const LitStar& light : lights) {
+        in_reach += std::exp(7.0) * frame.psf.encircled_energy(static_cast<double>(light.reach_px));
+        all += std::exp(7.0);
+    }
+    REQUIRE(in_reach < 0.9 * all);   // or there would be nothing to see
+    image.render(lights, no_levels(image));
+    double sum = 0;
+    for (const float pixel : image.expected().pixels()) sum += static_cast<double>(pixel - k_background);
+    CHECK_THAT(sum, WithinRel(all, 0.02));
+}

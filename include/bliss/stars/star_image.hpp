@@ -52,6 +52,9 @@ public:
         friend class StarImage;
         std::int64_t row_begin_ = 0, row_end_ = 0, col_begin_ = 0, col_end_ = 0;
         std::vector<float> expected_;
+
+        /// Makes room for the part's pixels. @return whether there are any
+        bool open();
     };
 
     /// ln p(frame | image with the change) - ln p(frame | image as it is). @param draft gets the changed pixels
@@ -69,7 +72,7 @@ public:
     /// Diffuse light of all pixels. @param levels_e (nodes)
     [[nodiscard]] Image<float> diffuse(std::span<const float> levels_e) const;
 
-    /// Mean of the valid pixels of a part of the frame, electrons; of the background where none is valid.
+    /// Mean of the valid pixels of a part of the frame, electrons, but not less than the median background.
     [[nodiscard]] double mean_level(double x_begin, double x_end, double y_begin, double y_end) const;
     /// Standard deviation of a Gaussian PSF of the same noise-equivalent area, pixels.
     [[nodiscard]] double psf_sigma_px() const { return psf_sigma_px_; }
