@@ -9,6 +9,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <limits>
 
 namespace bliss::encoder {
 namespace {
@@ -27,6 +28,10 @@ constexpr std::int64_t k_close_up_px = 8;
 constexpr double k_typical_area_px = 33;
 /// Pixels around the tile on each side that the anchor is looked for in.
 constexpr std::int64_t k_anchor_reach_px = 1;
+/// Brightness, ln of a flux against the noise of a pixel, as the correction of widths reads it: tanh((b - centre) / scale).
+constexpr double k_brightness_centre = 6, k_brightness_scale = 2;
+/// What width terms speak of, in order: ln of the location's and of the flux's widths, and a shift of the flux in units of its width.
+enum WidthTerm : std::int64_t { location_width, flux_width, flux_shift, k_width_terms };
 /// Pixels at each side of the window that only the matched filters read.
 constexpr std::int64_t k_filter_margin_px = tile::k_filter_px / 2;
 
@@ -63,12 +68,13 @@ ImageConditions ImageConditions::repeated(std::int64_t n) const {
 
 TilePosterior TilePosterior::plain() const {
     const auto copy = [](const at::Tensor& t) { return t.detach().contiguous(); };
-    return {copy(count_logits), copy(log_weight), copy(u_mean),       copy(u_sd),
-            copy(v_mean),       copy(v_sd),       copy(ln_flux_mean), copy(ln_flux_sd)};
+    return {copy(count_logits), copy(log_weight),   copy(u_mean),     copy(u_sd),  copy(v_mean),
+            copy(v_sd),         copy(ln_flux_mean), copy(ln_flux_sd), ln_flux_low};
 }
 
 DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config)
     : max_sources_{config.max_sources}, components_{config.components}, tile_px_{config.tile_px},
+      ln_flux_low_{config.flux_low_e > 0 ? std::log(config.flux_low_e) : -std::numeric_limits<double>::infinity()},
       filter_channel_{static_cast<std::int64_t>(config.compression_scales.size())} {
     const auto in = static_cast<std::int64_t>(config.bands.size()) * tile::feature_count(config.compression_scales.size());
     const std::int64_t w = config.width, hidden = config.head_width, split = tile::k_tile_px / tile_px_;
@@ -96,6 +102,7 @@ DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config)
     head_hidden_ = register_module("head_hidden", linear(hidden, hidden));
     const std::int64_t m = max_sources_, c = components_, slots = slot_count(m);
     head_out_ = register_module("head_out", linear(hidden, m + 1 + numbers_of_part(c) * slots * c));
+    if (config.width_terms > 0) width_terms_ = register_parameter("width_terms", torch::zeros({k_width_terms, config.width_terms}));
     // Every tile begins with the same, moderate answer; the parts with different widths, or they would stay alike.
     torch::nn::init::zeros_(head_out_->weight);
     const torch::NoGradGuard no_grad;
@@ -153,7 +160,24 @@ TilePosterior DetectionEncoderImpl::posterior(const at::Tensor& raw, const Image
     q.v_sd = bounded_scale(part(v_sd), 0.002, 3.0);
     q.ln_flux_mean = ln_noise + anchor + k_ln_flux_scale * part(ln_flux_shift) + part(anchor_gain) * (anchor - k_ln_flux_centre);
     q.ln_flux_sd = bounded_scale(part(ln_flux_sd), 0.003, 3.0);
+    q.ln_flux_low = ln_flux_low_;
+    if (width_terms_.defined()) correct_widths(q, ln_noise);
     return q;
+}
+
+void DetectionEncoderImpl::correct_widths(TilePosterior& q, const at::Tensor& ln_noise) const {
+    const at::Tensor brightness = torch::tanh((q.ln_flux_mean.detach() - ln_noise - k_brightness_centre) / k_brightness_scale);
+    const auto polynomial = [&](WidthTerm which) {
+        const auto terms = width_terms_.select(0, which).unbind(0);
+        at::Tensor sum = terms.back() + torch::zeros_like(brightness);
+        for (std::size_t k = terms.size() - 1; k-- > 0;) sum = sum * brightness + terms[k];
+        return sum;
+    };
+    const at::Tensor of_location = torch::exp(polynomial(location_width));
+    q.u_sd = q.u_sd * of_location;
+    q.v_sd = q.v_sd * of_location;
+    q.ln_flux_sd = q.ln_flux_sd * torch::exp(polynomial(flux_width));
+    q.ln_flux_mean = q.ln_flux_mean + q.ln_flux_sd * polynomial(flux_shift);
 }
 
 void DetectionEncoderImpl::use_bfloat16() {

@@ -20,15 +20,17 @@ std::int64_t numbers_of_part(std::int64_t n) { return 1 + n + n * (n + 1) / 2; }
 }  // namespace
 
 ShapePosterior ShapePosterior::first(std::int64_t galaxies) const {
-    return {log_weight.slice(0, 0, galaxies), mean.slice(0, 0, galaxies), precision_factor.slice(0, 0, galaxies)};
+    const auto part = [&](const at::Tensor& t) { return t.defined() ? t.slice(0, 0, galaxies) : t; };
+    return {part(log_weight), part(mean), part(precision_factor), couplings, part(context)};
 }
 
 at::Tensor ShapePosterior::log_density(const at::Tensor& latents) const {
-    const at::Tensor off = (latents.unsqueeze(1) - mean).unsqueeze(3);
+    const AffineCouplings::Inverse at = couplings.inverse(latents, context);
+    const at::Tensor off = (at.x.unsqueeze(1) - mean).unsqueeze(3);
     const at::Tensor z = torch::matmul(precision_factor.transpose(2, 3), off).squeeze(3);
     const double constant = 0.5 * static_cast<double>(latents.size(1)) * std::log(2 * std::numbers::pi);
     const at::Tensor of_part = -0.5 * (z * z).sum(2) + torch::log(torch::diagonal(precision_factor, 0, 2, 3)).sum(2) - constant;
-    return torch::logsumexp(log_weight + of_part, 1);
+    return torch::logsumexp(log_weight + of_part, 1) - at.log_determinant;
 }
 
 at::Tensor ShapePosterior::draw(const at::Tensor& numbers) const {
@@ -38,7 +40,7 @@ at::Tensor ShapePosterior::draw(const at::Tensor& numbers) const {
     const at::Tensor of_parts = mean.unsqueeze(3) + torch::linalg_solve_triangular(precision_factor.transpose(2, 3), normals, true);
     const at::Tensor below = torch::cumsum(torch::exp(log_weight), 1).slice(1, 0, -1).unsqueeze(1);                  // (n, 1, P - 1)
     const at::Tensor part = (numbers.slice(2, 0, 1) > below).sum(2);                                                 // (n, K)
-    return of_parts.permute({0, 3, 1, 2}).gather(2, part.view({part.size(0), -1, 1, 1}).expand({-1, -1, 1, n})).squeeze(2);
+    return couplings.forward(of_parts.permute({0, 3, 1, 2}).gather(2, part.view({part.size(0), -1, 1, 1}).expand({-1, -1, 1, n})).squeeze(2), context);
 }
 
 void write_shape_numbers(RandomStream& random, std::int64_t draws, std::int64_t latents, float* out) {
@@ -53,6 +55,7 @@ GalaxyEncoderImpl::GalaxyEncoderImpl(const EncoderConfig& config, std::int64_t l
     tower_ = register_module("tower", WindowTower(config, config.galaxy_width));
     hidden_ = register_module("hidden", linear(WindowTowerImpl::k_numbers, k_hidden));
     out_ = register_module("out", torch::nn::Linear(k_hidden, components_ * numbers_of_part(shape_latents_)));
+    couplings_ = AffineCouplings{*this, config.shape_couplings, shape_latents_, k_hidden};
     torch::nn::init::zeros_(out_->weight);
     torch::nn::init::zeros_(out_->bias);
     // The parts begin with different widths, or they would stay alike.
@@ -64,7 +67,8 @@ GalaxyEncoderImpl::GalaxyEncoderImpl(const EncoderConfig& config, std::int64_t l
 ShapePosterior GalaxyEncoderImpl::forward(const SourceWindows& windows) {
     const at::Tensor tower = tower_->forward(windows);
     const c10::impl::ExcludeDispatchKeyGuard single_precision{c10::autocast_dispatch_keyset};
-    const at::Tensor out = out_->forward(rectify(hidden_->forward(tower))).unflatten(1, {components_, -1});
+    const at::Tensor hidden = rectify(hidden_->forward(tower));
+    const at::Tensor out = out_->forward(hidden).unflatten(1, {components_, -1});
     const std::int64_t n = shape_latents_;
     const at::Tensor diagonal = torch::exp(k_ln_diagonal_reach * torch::tanh(out.slice(2, 1 + n, 1 + 2 * n) / k_ln_diagonal_reach));
     at::Tensor factor = torch::diag_embed(diagonal);
@@ -76,7 +80,7 @@ ShapePosterior GalaxyEncoderImpl::forward(const SourceWindows& windows) {
                                      .view({-1, components_, n, n});
         factor = factor + diagonal.unsqueeze(3) * lower;
     }
-    return {torch::log_softmax(out.select(2, 0), 1), out.slice(2, 1, 1 + n), factor};
+    return {torch::log_softmax(out.select(2, 0), 1), out.slice(2, 1, 1 + n), factor, couplings_, hidden};
 }
 
 }  // namespace bliss::encoder

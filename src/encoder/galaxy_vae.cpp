@@ -10,7 +10,6 @@
 namespace bliss::encoder {
 namespace {
 
-constexpr std::int64_t k_coupling_width = 64;
 /// Scales of asinh(u / scale) channels of a stamp, u in units of the noise.
 constexpr double k_stamp_scales[] = {2, 30};
 /// Widths of the first Gaussians, from the narrowest to the widest, in size units.
@@ -35,15 +34,7 @@ void describe(ConfigVisitor& visitor, GalaxyVaeConfig& config) {
 
 GalaxyDecoderNetImpl::GalaxyDecoderNetImpl(const GalaxyVaeConfig& config) : gaussians_{config.gaussians} {
     const std::int64_t n = config.latents - 1, j = config.gaussians;
-    for (std::int64_t k = 0; k < config.couplings; ++k) {
-        at::Tensor moved = torch::zeros({n});
-        for (std::int64_t i = 0; i < n; ++i) moved[i] = (i + k) % 2 == 0 ? 1.0 : 0.0;
-        moved_.push_back(moved);
-        hidden_.push_back(register_module("coupling_hidden" + std::to_string(k), torch::nn::Linear(n, k_coupling_width)));
-        out_.push_back(register_module("coupling_out" + std::to_string(k), torch::nn::Linear(k_coupling_width, 2 * n)));
-        torch::nn::init::zeros_(out_.back()->weight);
-        torch::nn::init::zeros_(out_.back()->bias);
-    }
+    couplings_ = AffineCouplings{*this, config.couplings, n};
     const std::int64_t sides[] = {n, config.width, config.width, static_cast<std::int64_t>(simulator::k_mixture_numbers) * j};
     for (std::size_t k = 0; k + 1 < std::size(sides); ++k) {
         layers_.push_back(register_module("layer" + std::to_string(k), torch::nn::Linear(sides[k], sides[k + 1])));
@@ -59,38 +50,14 @@ GalaxyDecoderNetImpl::GalaxyDecoderNetImpl(const GalaxyVaeConfig& config) : gaus
     bias[simulator::k_ln_scale_y].copy_(number);
 }
 
-std::pair<at::Tensor, at::Tensor> GalaxyDecoderNetImpl::scale_and_shift(std::size_t coupling, const at::Tensor& x) {
-    const at::Tensor& moved = moved_[coupling];
-    const at::Tensor out = out_[coupling]->forward(torch::silu(hidden_[coupling]->forward(x * (1 - moved))));
-    const auto parts = out.chunk(2, 1);
-    return {simulator::k_coupling_reach * torch::tanh(parts[0]) * moved, parts[1] * moved};
-}
+at::Tensor GalaxyDecoderNetImpl::codes(const at::Tensor& latents) { return couplings_.forward(latents); }
 
-at::Tensor GalaxyDecoderNetImpl::codes(const at::Tensor& latents) {
-    at::Tensor x = latents;
-    for (std::size_t k = 0; k < moved_.size(); ++k) {
-        const auto [ln_scale, shift] = scale_and_shift(k, x);
-        x = x * torch::exp(ln_scale) + shift;
-    }
-    return x;
-}
-
-GalaxyDecoderNetImpl::Coupled GalaxyDecoderNetImpl::uncoupled(const at::Tensor& codes) {
-    Coupled out{codes, torch::zeros({codes.size(0)}, codes.options())};
-    for (std::size_t k = moved_.size(); k-- > 0;) {
-        const auto [ln_scale, shift] = scale_and_shift(k, out.latents);
-        out.latents = (out.latents - shift) * torch::exp(-ln_scale);
-        out.log_determinant = out.log_determinant + ln_scale.sum(1);
-    }
-    return out;
-}
-
-at::Tensor GalaxyDecoderNetImpl::latents(const at::Tensor& codes) { return uncoupled(codes).latents; }
+at::Tensor GalaxyDecoderNetImpl::latents(const at::Tensor& codes) { return couplings_.inverse(codes).x; }
 
 at::Tensor GalaxyDecoderNetImpl::log_density(const at::Tensor& codes) {
-    const Coupled at = uncoupled(codes);
+    const AffineCouplings::Inverse at = couplings_.inverse(codes);
     const double constant = 0.5 * static_cast<double>(codes.size(1)) * std::log(2 * std::numbers::pi);
-    return -0.5 * (at.latents * at.latents).sum(1) - constant - at.log_determinant;
+    return -0.5 * (at.x * at.x).sum(1) - constant - at.log_determinant;
 }
 
 GaussianMixture GalaxyDecoderNetImpl::decode(const at::Tensor& codes) {
@@ -116,20 +83,14 @@ GaussianMixture GalaxyDecoderNetImpl::decode(const at::Tensor& codes) {
     return out;
 }
 
-std::vector<at::Tensor> GalaxyDecoderNetImpl::coupling_parameters() const {
-    std::vector<at::Tensor> parameters;
-    for (std::size_t k = 0; k < hidden_.size(); ++k) {
-        for (const auto& linear : {hidden_[k], out_[k]}) parameters.insert(parameters.end(), {linear->weight, linear->bias});
-    }
-    return parameters;
-}
+std::vector<at::Tensor> GalaxyDecoderNetImpl::coupling_parameters() const { return couplings_.parameters(); }
 
 simulator::GalaxyDecoder GalaxyDecoderNetImpl::exported() const {
     std::vector<simulator::CouplingLayer> couplings;
-    for (std::size_t k = 0; k < moved_.size(); ++k) {
+    for (const AffineCouplings::Layer& layer : couplings_.layers()) {
         std::vector<char> moved;
-        for (std::int64_t i = 0; i < moved_[k].numel(); ++i) moved.push_back(moved_[k].data_ptr<float>()[i] != 0 ? 1 : 0);
-        couplings.push_back({moved, encoder::exported(hidden_[k]), encoder::exported(out_[k])});
+        for (std::int64_t i = 0; i < layer.moved.numel(); ++i) moved.push_back(layer.moved.data_ptr<float>()[i] != 0 ? 1 : 0);
+        couplings.push_back({moved, encoder::exported(layer.hidden), encoder::exported(layer.out)});
     }
     std::vector<simulator::DenseLayer> layers;
     for (const auto& layer : layers_) layers.push_back(encoder::exported(layer));

@@ -15,6 +15,10 @@ void describe(ConfigVisitor& visitor, EncoderConfig& config) {
     visitor.field("reach", config.reach, "tiles around one, on each side, that its posterior is told of; 0: tiles are independent", Range{0, 2});
     visitor.field("components", config.components, "parts of a source's posterior of location and flux (C)", Range{1, 4});
     visitor.field("shape_components", config.shape_components, "parts of the posterior of a galaxy's shape (P)", Range{1, 4});
+    visitor.field("shape_couplings", config.shape_couplings, "affine couplings that bend that posterior", Range{0, 16});
+    visitor.field("width_terms", config.width_terms, "terms of a correction of the widths of location and flux by brightness", Range{0, 8});
+    visitor.field("flux_low_e", config.flux_low_e, "least flux of a source's posterior, electrons: simulator.prior.label_flux_min_e; 0: none",
+                  Range{0, 1e12});
     visitor.field("width", config.width, "width of the detection encoder: 2, later 4 times as many channels", Range{4, 256});
     visitor.field("head_width", config.head_width, "hidden channels of the detection head", Range{4, 1024});
     visitor.field("classifier_width", config.classifier_width, "width of the classification encoder: 2, 3, later 4 times as many channels",

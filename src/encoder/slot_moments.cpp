@@ -39,7 +39,8 @@ SlotMoments slot_moments(const TilePosterior& q, std::int64_t tile, std::int64_t
         const Moments of_v = truncated_normal_moments(at(q.v_mean, c), at(q.v_sd, c));
         u.add(weight, of_u.mean, of_u.variance);
         v.add(weight, of_v.mean, of_v.variance);
-        ln_flux.add(weight, at(q.ln_flux_mean, c), at(q.ln_flux_sd, c) * at(q.ln_flux_sd, c));
+        const Moments of_ln_flux = NormalAbove{at(q.ln_flux_mean, c), at(q.ln_flux_sd, c), q.ln_flux_low}.moments();
+        ln_flux.add(weight, of_ln_flux.mean, of_ln_flux.variance);
     }
     return {u.moments(), v.moments(), ln_flux.moments()};
 }

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numbers>
 
 namespace bliss::inference {
 namespace {
@@ -21,8 +20,6 @@ constexpr double k_join_tiles = 0.1;
 
 /// Probabilities of a Normal at its mean and one standard deviation below and above it.
 constexpr double k_below = 0.15865525393145707, k_above = 1 - k_below;
-/// Quantile .95 of the standard Normal.
-constexpr double k_normal_95 = 1.6448536269514722;
 /// Halvings of the interval a quantile is sought in: an interval of some tiles comes down to less than 1e-4 px.
 constexpr int k_halvings = 18;
 
@@ -74,22 +71,23 @@ Marginal marginal_px(const Candidate& candidate, std::int64_t tile_px, std::int3
 }
 
 Marginal marginal_ln_flux(const Candidate& candidate) {
-    if (candidate.parts.size() == 1) {
-        const double mean = candidate.parts[0].ln_flux_mean, sd = candidate.parts[0].ln_flux_sd;
-        return {mean, sd, mean - k_normal_95 * sd, mean + k_normal_95 * sd};
-    }
     constexpr double k_reach = 3;  // no quantile sought lies farther from all parts, in standard deviations
+    struct Part {
+        double weight;
+        encoder::NormalAbove normal;
+    };
+    std::vector<Part> parts;
+    parts.reserve(candidate.parts.size());
     double low = std::numeric_limits<double>::infinity(), high = -low, total = 0;
     for (const TilePart& part : candidate.parts) {
-        low = std::min(low, part.ln_flux_mean - k_reach * part.ln_flux_sd);
-        high = std::max(high, part.ln_flux_mean + k_reach * part.ln_flux_sd);
+        parts.push_back({part.weight, {part.ln_flux_mean, part.ln_flux_sd, part.ln_flux_low}});
+        low = std::min(low, std::max(part.ln_flux_low, part.ln_flux_mean - k_reach * part.ln_flux_sd));
+        high = std::max(high, std::max(part.ln_flux_low, part.ln_flux_mean) + k_reach * part.ln_flux_sd);
         total += part.weight;
     }
     return marginal(low, high, [&](double at) {
         double below = 0;
-        for (const TilePart& part : candidate.parts) {
-            below += 0.5 * part.weight * std::erfc((part.ln_flux_mean - at) / (part.ln_flux_sd * std::numbers::sqrt2));
-        }
+        for (const Part& part : parts) below += part.weight * part.normal.cdf(at);
         return below / total;
     });
 }
@@ -138,7 +136,7 @@ std::vector<TilePart> TileReader::parts(std::int64_t k, const TileIndex& tile, s
     out.reserve(static_cast<std::size_t>(parts));
     for (std::int64_t c = 0; c < parts; ++c) {
         out.push_back({tile, std::exp(at(q_.log_weight, c)), at(q_.u_mean, c), at(q_.u_sd, c), at(q_.v_mean, c), at(q_.v_sd, c),
-                       at(q_.ln_flux_mean, c), at(q_.ln_flux_sd, c)});
+                       at(q_.ln_flux_mean, c), at(q_.ln_flux_sd, c), q_.ln_flux_low});
     }
     return out;
 }

@@ -81,7 +81,7 @@ encoder::TilePosterior ask_head(encoder::DetectionEncoder& network, const at::Te
     };
     using Q = encoder::TilePosterior;
     return {all(&Q::count_logits), all(&Q::log_weight), all(&Q::u_mean), all(&Q::u_sd), all(&Q::v_mean), all(&Q::v_sd),
-            all(&Q::ln_flux_mean), all(&Q::ln_flux_sd)};
+            all(&Q::ln_flux_mean), all(&Q::ln_flux_sd), parts.front().ln_flux_low};
 }
 
 }  // namespace bliss::inference

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 namespace bliss::inference {
 namespace {
@@ -56,14 +57,20 @@ encoder::TilePosterior PriorShift::applied(const encoder::TilePosterior& q) cons
     const std::int64_t max_sources = q.count_logits.size(1) - 1;
     out.count_logits = q.count_logits + torch::arange(max_sources + 1, torch::kFloat) * std::log(rate_ratio_);
     if (!reshapes_) return out;
-    // r(f) ~ r(mean) exp(slope (ln f - mean)): a Normal times that is a Normal, moved by slope sd^2, of another weight.
-    const at::Tensor at_mean = log_ratio(q.ln_flux_mean);
-    const at::Tensor slope =
-        (log_ratio(q.ln_flux_mean + k_slope_step) - log_ratio(q.ln_flux_mean - k_slope_step)) / (2 * k_slope_step);
+    // r(f) ~ r(middle) exp(slope (ln f - middle)): a Normal times that is a Normal, moved by slope sd^2, of another weight.
+    const bool cut = std::isfinite(q.ln_flux_low);
+    const auto log_mass = [&](const at::Tensor& mean) { return torch::special::log_ndtr((mean - q.ln_flux_low) / q.ln_flux_sd); };
+    at::Tensor middle = q.ln_flux_mean;
+    if (cut) {
+        const at::Tensor z = (q.ln_flux_low - q.ln_flux_mean) / q.ln_flux_sd;
+        middle = middle + q.ln_flux_sd * torch::exp(-0.5 * z * z - 0.5 * std::log(2 * std::numbers::pi) - log_mass(q.ln_flux_mean));
+    }
+    const at::Tensor slope = (log_ratio(middle + k_slope_step) - log_ratio(middle - k_slope_step)) / (2 * k_slope_step);
     const at::Tensor variance = q.ln_flux_sd * q.ln_flux_sd;
-    const at::Tensor weight = q.log_weight + at_mean + 0.5 * slope * slope * variance;  // (N, S, C)
-    const at::Tensor of_slot = torch::logsumexp(weight, 2);                             // (N, S)
     out.ln_flux_mean = q.ln_flux_mean + slope * variance;
+    at::Tensor weight = q.log_weight + log_ratio(middle) + slope * (q.ln_flux_mean - middle) + 0.5 * slope * slope * variance;  // (N, S, C)
+    if (cut) weight = weight + log_mass(out.ln_flux_mean) - log_mass(q.ln_flux_mean);   // of what lies above the least flux
+    const at::Tensor of_slot = torch::logsumexp(weight, 2);                                                      // (N, S)
     out.log_weight = weight - of_slot.unsqueeze(2);
     std::vector<at::Tensor> of_count{torch::zeros_like(of_slot.select(1, 0))};
     for (std::int64_t n = 1; n <= max_sources; ++n) {

@@ -113,7 +113,8 @@ private:
                 parts[pick([&](std::size_t c) { return parts[c].weight; }, parts.size(), at.random.uniform())];
             const double u = truncated_normal_quantile(at.random.uniform(), part.u_mean, part.u_sd);
             const double v = truncated_normal_quantile(at.random.uniform(), part.v_mean, part.v_sd);
-            const double ln_flux = part.ln_flux_mean + part.ln_flux_sd * at.random.normal();
+            const double ln_flux =
+                encoder::NormalAbove{part.ln_flux_mean, part.ln_flux_sd, part.ln_flux_low}.quantile(at.random.uniform());
             in_tile.push_back({static_cast<float>(u), static_cast<float>(v), static_cast<float>(ln_flux - chain_.shape().ln_noise)});
             sources_.push_back({sample_, at.tile, static_cast<std::uint32_t>(number(at.tile)), side * (at.tile.col + u) - 0.5, side * (at.tile.row + v) - 0.5, ln_flux, false, {}});
         }

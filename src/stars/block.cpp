@@ -38,6 +38,18 @@ void Block::run(std::int64_t steps, const StepShares& shares) {
     }
 }
 
+void Block::polish() {
+    for (LitStar& star : stars_) {
+        Star to = image_.improved(star);
+        to.ln_flux_e = std::clamp(to.ln_flux_e, prior_.ln_flux_low, prior_.ln_flux_high);
+        if (!region_.holds(to)) continue;
+        const LitStar lit = image_.lit(to);
+        if (image_.log_ratio({&star, 1}, {&lit, 1}, draft_) <= 0) continue;
+        image_.take(draft_);
+        star = lit;
+    }
+}
+
 bool Block::accepted(std::span<const LitStar> without, std::span<const LitStar> with, double log_ratio_of_rest) {
     const double log_ratio = image_.log_ratio(without, with, draft_) + log_ratio_of_rest;
     if (!(std::log(random_.uniform()) < log_ratio)) return false;
@@ -51,11 +63,11 @@ Block::Scale Block::scale(double flux_e, double size) const {
     return {size * std::clamp(std::numbers::sqrt2 * sigma * error, 0.003, 0.6), size * std::clamp(error, 0.003, 0.7)};
 }
 
-std::vector<std::size_t>& Block::near(const Star& star, std::size_t self) {
+std::vector<std::size_t>& Block::near(const Star& star, std::size_t self, std::size_t other) {
     near_.clear();
     for (std::size_t k = 0; k < stars_.size(); ++k) {
         const double dx = stars_[k].star.x_px - star.x_px, dy = stars_[k].star.y_px - star.y_px;
-        if (k != self && dx * dx + dy * dy < k_split_reach_px * k_split_reach_px) near_.push_back(k);
+        if (k != self && k != other && dx * dx + dy * dy < k_split_reach_px * k_split_reach_px) near_.push_back(k);
     }
     return near_;
 }
@@ -82,23 +94,36 @@ void Block::shift() {
     if (accepted({&old, 1}, {&lit, 1}, rest)) old = lit;
 }
 
+// Flux goes from one star to another near it, while total flux and centre of light stay, and in half of the steps their spread s (1 - s) d^2,
+// too; s is the share of one and d the vector between them. Steps are symmetric in the logit of s. From (X, ln F, logit s, d) to places
+// and ln fluxes of both the Jacobian is 1, and d grows by a factor in two directions.
+
 void Block::exchange() {
     if (stars_.empty()) return;
+    constexpr double sizes[] = {0.05, 0.3, 1.5};
     const std::size_t i = pick(stars_.size());
     const auto& around = near(stars_[i].star, i);
     if (around.empty()) return;
+    const auto near_first = static_cast<double>(around.size());
     const std::size_t j = around[pick(around.size())];
+    const auto near_second = static_cast<double>(near(stars_[j].star, j).size());
+    const double size = sizes[pick(3)];
+    const bool spread_stays = random_.uniform() < 0.5;
     const LitStar old[] = {stars_[i], stars_[j]};
-    const double total = static_cast<double>(old[0].flux_e) + static_cast<double>(old[1].flux_e), ln_total = std::log(total);
-    const double share = std::exp(old[0].star.ln_flux_e - ln_total);
-    const double to = share + std::clamp(3 * scale(total, 1).ln_flux, 0.01, 0.3) * random_.normal();
-    if (to <= 0 || to >= 1) return;
-    Star first = old[0].star, second = old[1].star;
-    first.ln_flux_e = ln_total + std::log(to);
-    second.ln_flux_e = ln_total + std::log1p(-to);
+    const double logit = old[0].star.ln_flux_e - old[1].star.ln_flux_e, to_logit = logit + size * random_.normal();
+    const auto spread = [](double at) { return 1 / (2 + std::exp(at) + std::exp(-at)); };   // s (1 - s)
+    const double share = 1 / (1 + std::exp(-logit)), to = 1 / (1 + std::exp(-to_logit));
+    const double factor = spread_stays ? std::sqrt(spread(logit) / spread(to_logit)) : 1;
+    const double dx = old[0].star.x_px - old[1].star.x_px, dy = old[0].star.y_px - old[1].star.y_px;
+    if (factor * std::hypot(dx, dy) >= k_split_reach_px) return;   // the way back begins with two that are near
+    const double x = old[1].star.x_px + share * dx, y = old[1].star.y_px + share * dy, ln_total = old[0].star.ln_flux_e - std::log(share);
+    const Star first{x + (1 - to) * factor * dx, y + (1 - to) * factor * dy, ln_total + std::log(to)};
+    const Star second{x - to * factor * dx, y - to * factor * dy, ln_total + std::log1p(-to)};
     if (!allowed(first) || !allowed(second)) return;
     const LitStar lit[] = {image_.lit(first), image_.lit(second)};
-    double rest = std::log(share * (1 - share) / (to * (1 - to)));   // the share is stepped in, ln fluxes are what the prior is of
+    const auto near_to_first = static_cast<double>(near(first, i, j).size() + 1);
+    const auto near_to_second = static_cast<double>(near(second, i, j).size() + 1);
+    double rest = 2 * std::log(factor) + std::log((1 / near_to_first + 1 / near_to_second) / (1 / near_first + 1 / near_second));
     for (const int k : {0, 1}) rest += prior_.log_density(lit[k].star.ln_flux_e) - prior_.log_density(old[k].star.ln_flux_e);
     if (!accepted(old, lit, rest)) return;
     stars_[i] = lit[0];

@@ -27,6 +27,9 @@ public:
 
     void run(std::int64_t steps, const StepShares& shares = {});
 
+    /// Moves each star to where it explains the frame better (StarImage::improved), if it does. Not a step of the chain: for its start.
+    void polish();
+
     [[nodiscard]] const std::vector<LitStar>& stars() const { return stars_; }
 
 private:
@@ -44,8 +47,9 @@ private:
     void join();
 
     std::size_t pick(std::size_t size) { return static_cast<std::size_t>(random_.uniform() * static_cast<double>(size)); }
-    /// Stars near one, but not that one itself.
-    std::vector<std::size_t>& near(const Star& star, std::size_t self);
+    static constexpr std::size_t k_nobody = ~std::size_t{0};
+    /// Stars near a place, but not those named.
+    std::vector<std::size_t>& near(const Star& star, std::size_t self, std::size_t other = k_nobody);
     [[nodiscard]] bool allowed(const Star& star) const { return region_.holds(star) && prior_.holds(star.ln_flux_e); }
     /// Whether a step is taken; if so the image has changed. @param log_ratio_of_rest ln of the ratios of priors and of proposals
     bool accepted(std::span<const LitStar> without, std::span<const LitStar> with, double log_ratio_of_rest);

@@ -3,6 +3,7 @@
 #include "bliss/core/check.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
 
@@ -49,6 +50,23 @@ Image<float> between_nodes(std::span<const float> nodes, std::int64_t step, std:
         }
     }
     return out;
+}
+
+/// x of A x = b, A symmetric and positive definite. @param a A, only below and on the diagonal
+std::array<double, 3> solved(std::array<std::array<double, 3>, 3> a, std::array<double, 3> b) {
+    for (std::size_t i = 0; i < 3; ++i) {   // a becomes its Cholesky factor L, and b the solution of L y = b
+        for (std::size_t k = 0; k <= i; ++k) {
+            for (std::size_t m = 0; m < k; ++m) a[i][k] -= a[i][m] * a[k][m];
+            a[i][k] = i == k ? std::sqrt(a[i][i]) : a[i][k] / a[k][k];
+            if (k < i) b[i] -= a[i][k] * b[k];
+        }
+        b[i] /= a[i][i];
+    }
+    for (std::size_t i = 3; i-- > 0;) {
+        for (std::size_t m = i + 1; m < 3; ++m) b[i] -= a[m][i] * b[m];
+        b[i] /= a[i][i];
+    }
+    return b;
 }
 
 }  // namespace
@@ -190,6 +208,41 @@ void StarImage::weigh(std::int64_t row, std::int64_t col_begin, std::int64_t col
         precision[k] = 1 / (is + light * light);
         misfit[k] = valid[k] != 0 ? off * off * precision[k] : 0.0f;
     }
+}
+
+Star StarImage::improved(const LitStar& lit) const {
+    constexpr double k_most_px = 0.5, k_most_ln_flux = 0.5;
+    /// Precisions of a prior of half a pixel and of one in ln flux: steps stay finite where no pixel says anything.
+    constexpr std::array<double, 3> k_least_precision{4, 4, 1};
+    const auto reach = static_cast<double>(lit.reach_px);
+    const float reach2 = lit.reach_px * lit.reach_px;
+    std::array<double, 3> slope{};                     // of the log likelihood by x, y and ln flux
+    std::array<std::array<double, 3>, 3> precision{};  // their Fisher information, below and on the diagonal
+    for (std::size_t i = 0; i < 3; ++i) precision[i][i] = k_least_precision[i];
+    const std::int64_t row_begin = std::max<std::int64_t>(0, static_cast<std::int64_t>(std::ceil(lit.star.y_px - reach)));
+    const std::int64_t row_end = std::min(frame_.height(), static_cast<std::int64_t>(std::floor(lit.star.y_px + reach)) + 1);
+    const std::int64_t col_begin = std::max<std::int64_t>(0, static_cast<std::int64_t>(std::ceil(lit.star.x_px - reach)));
+    const std::int64_t col_end = std::min(frame_.width(), static_cast<std::int64_t>(std::floor(lit.star.x_px + reach)) + 1);
+    for (std::int64_t row = row_begin; row < row_end; ++row) {
+        const auto dy = static_cast<float>(static_cast<double>(row) - lit.star.y_px);
+        for (std::int64_t col = col_begin; col < col_end; ++col) {
+            const auto dx = static_cast<float>(static_cast<double>(col) - lit.star.x_px);
+            const float r2 = dx * dx + dy * dy;
+            if (frame_.valid(row, col) == 0 || r2 > reach2) continue;
+            const auto at = std::min(static_cast<std::size_t>(r2 * k_profile_steps), profile_.size() - 2);
+            const float rise = profile_[at + 1] - profile_[at], value = profile_[at] + (r2 * k_profile_steps - static_cast<float>(at)) * rise;
+            const float by_px = -2 * k_profile_steps * rise * lit.flux_e;
+            const std::array<double, 3> by{static_cast<double>(by_px * dx), static_cast<double>(by_px * dy), static_cast<double>(value * lit.flux_e)};
+            const auto weight = static_cast<double>(precision_(row, col)), off = static_cast<double>(frame_.electrons(row, col) - expected_(row, col));
+            for (std::size_t i = 0; i < 3; ++i) {
+                slope[i] += weight * off * by[i];
+                for (std::size_t k = 0; k <= i; ++k) precision[i][k] += weight * by[i] * by[k];
+            }
+        }
+    }
+    const std::array<double, 3> step = solved(precision, slope);
+    return {lit.star.x_px + std::clamp(step[0], -k_most_px, k_most_px), lit.star.y_px + std::clamp(step[1], -k_most_px, k_most_px),
+            lit.star.ln_flux_e + std::clamp(step[2], -k_most_ln_flux, k_most_ln_flux)};
 }
 
 void StarImage::take(const Draft& draft) {

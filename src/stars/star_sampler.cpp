@@ -17,7 +17,10 @@ static_assert(2 * StarImage::k_most_reach_px < k_block_px);
 constexpr double k_steps_per_star = 6;
 /// Over this share of the burn-in the prior's density rises to its own from this share of it: faint stars come last, when the bright ones
 /// that they would have to make up for stand.
-constexpr double k_warming = 0.75, k_first_density = 0.01;
+constexpr double k_warming = 0.4, k_first_density = 0.1;
+/// Sweeps before the first that move the stars given to where they explain the frame best, and how often the same is done while the density
+/// rises. A bright star a tenth of a pixel off would be split into two to make up for it, and two bright stars hardly ever join.
+constexpr std::int64_t k_polishing = 30, k_polish_every = 4;
 /// The diffuse light's prior: half a Normal of this share of the frame's mean pixel; and how far the sky may have been set too high.
 constexpr double k_diffuse_share = 0.01, k_sky_error = 0.005;
 /// Rounds of steps of the diffuse light in a sweep, and the pixels that a level hangs on: the sum of its squared weights.
@@ -38,8 +41,9 @@ public:
           mean_level_{image.mean_level(0, static_cast<double>(image.frame().width()), 0, static_cast<double>(image.frame().height()))},
           least_level_{static_cast<float>(-k_sky_error * survey::median_background_e(image.frame()))} {
         const auto& frame = image.frame();
-        whole_ = {-0.5 - k_margin_px, static_cast<double>(frame.width()) - 0.5 + k_margin_px, -0.5 - k_margin_px,
-                  static_cast<double>(frame.height()) - 0.5 + k_margin_px};
+        const double margin = margin_px(image, prior);
+        whole_ = {-0.5 - margin, static_cast<double>(frame.width()) - 0.5 + margin, -0.5 - margin,
+                  static_cast<double>(frame.height()) - 0.5 + margin};
         BLISS_EXPECT(2 * std::ssize(levels_) * k_level_rounds < k_offset_part - k_levels_part, "the frame has not too many nodes");
         if (settings.free_density) prior_.stars_per_px = std::clamp(prior.stars_per_px, k_density_low, k_density_high);
         if (settings.free_alpha) prior_.alpha = std::clamp(prior.alpha, k_alpha_low, k_alpha_high);
@@ -58,12 +62,18 @@ public:
         StarPrior mean = prior_;
         mean.stars_per_px = mean.alpha = 0;
         const auto share = 1 / static_cast<double>(settings_.draws);
+        polish();
         for (std::int64_t sweep = 0; std::ssize(out.draws) < settings_.draws; ++sweep) {
-            sweep_ = static_cast<std::uint32_t>(sweep);
+            sweep_ = static_cast<std::uint32_t>(k_polishing + sweep);
             const double warming = k_warming * static_cast<double>(settings_.burn_in);
             const double warmth = warming > 0 ? static_cast<double>(sweep) / warming : 1;
             const bool counts_fixed = 4 * sweep < settings_.burn_in;
-            sweep_stars(counts_fixed ? k_counts_fixed : StepShares{}, warmth < 1 ? std::pow(k_first_density, 1 - warmth) : 1);
+            const StepShares shares = counts_fixed ? k_counts_fixed : StepShares{};
+            const double density_factor = warmth < 1 ? std::pow(k_first_density, 1 - warmth) : 1;
+            for_each_block(density_factor, [&](Block& block, double area_px, double started) {
+                block.run(static_cast<std::int64_t>(std::ceil(k_steps_per_star * std::max(started, start_density_ * area_px))), shares);
+            });
+            if (warmth < 1 && sweep % k_polish_every == 0) for_each_block(1, k_polish);
             for (int round = 0; round < k_level_rounds; ++round) sweep_levels(round);
             if (warmth >= 1) draw_prior();
             if (sweep % k_render_every == k_render_every - 1) image_.render(stars_, levels_);
@@ -85,8 +95,20 @@ private:
         return {settings_.seed, StreamPurpose::star_steps, sweep_, settings_.field, part};
     }
 
-    /// All blocks, turn by turn.
-    void sweep_stars(const StepShares& shares, double density_factor) {
+    static constexpr auto k_polish = [](Block& block, double /*area_px*/, double /*started*/) { block.polish(); };
+
+    void polish() {
+        for (std::int64_t sweep = 0; sweep < k_polishing; ++sweep) {
+            sweep_ = static_cast<std::uint32_t>(sweep);
+            for_each_block(1, k_polish);
+            for (int round = 0; round < k_level_rounds; ++round) sweep_levels(round);
+        }
+        image_.render(stars_, levels_);
+    }
+
+    /// All blocks, turn by turn. @param work what is done to a block, told its area and how many stars the chain began with in it
+    template <class Work>
+    void for_each_block(double density_factor, const Work& work) {
         StarPrior prior = prior_;
         prior.stars_per_px *= density_factor;
         RandomStream offset = stream(k_offset_part);
@@ -113,10 +135,9 @@ private:
                                     std::max(whole_.y_begin, top + k_block_px * static_cast<double>(row)),
                                     std::min(whole_.y_end, top + k_block_px * static_cast<double>(row + 1))};
                 if (region.x_end <= region.x_begin || region.y_end <= region.y_begin) continue;
-                const double steps = k_steps_per_star * std::max(started[k], start_density_ * region.area());
-                Block work{image_, prior, region, std::move(of_block[k]), stream(static_cast<std::uint32_t>(block))};
-                work.run(static_cast<std::int64_t>(std::ceil(steps)), shares);
-                of_block[k] = work.stars();
+                Block its{image_, prior, region, std::move(of_block[k]), stream(static_cast<std::uint32_t>(block))};
+                work(its, region.area(), started[k]);
+                of_block[k] = its.stars();
             }
         }
         stars_.clear();
@@ -187,6 +208,10 @@ private:
 
 double StarPrior::log_density(double ln_flux_e) const {
     return std::log(alpha / -std::expm1(-alpha * (ln_flux_high - ln_flux_low))) - alpha * (ln_flux_e - ln_flux_low);
+}
+
+double margin_px(const StarImage& image, const StarPrior& prior) {
+    return static_cast<double>(image.lit({0, 0, prior.ln_flux_high}).reach_px);
 }
 
 StarDraws sample_stars(StarImage& image, const std::vector<Star>& start, const StarPrior& prior,

@@ -11,7 +11,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <numbers>
 #include <span>
 
 namespace bliss::training {
@@ -26,8 +25,6 @@ constexpr double k_blend_fwhm = 2;
 /// Draws that the rank of a shape is taken among.
 constexpr std::int64_t k_shape_draws = 99;
 constexpr std::chrono::seconds k_log_interval{30};
-
-double phi(double z) { return 0.5 * std::erfc(-z / std::numbers::sqrt2); }
 
 /// Which of a batch's sources are blended.
 std::vector<char> blended(const Batch& batch) {
@@ -126,7 +123,9 @@ private:
         rank(Parameter::x, share_below(q, s.tile, [&](std::int64_t c) { return encoder::TruncatedNormalCdf{at(q.u_mean, c), at(q.u_sd, c)}(s.u); }));
         rank(Parameter::y, share_below(q, s.tile, [&](std::int64_t c) { return encoder::TruncatedNormalCdf{at(q.v_mean, c), at(q.v_sd, c)}(s.v); }));
         rank(Parameter::ln_flux,
-             share_below(q, s.tile, [&](std::int64_t c) { return phi((s.ln_flux_e - at(q.ln_flux_mean, c)) / at(q.ln_flux_sd, c)); }));
+             share_below(q, s.tile, [&](std::int64_t c) {
+                 return encoder::NormalAbove{at(q.ln_flux_mean, c), at(q.ln_flux_sd, c), q.ln_flux_low}.cdf(s.ln_flux_e);
+             }));
     }
 
     /// Shape latents drawn for each source. @return (n, draws, D - 1)

@@ -47,7 +47,7 @@ SlotLikelihood slot_likelihood(const encoder::TilePosterior& q, const Labels& la
     const at::Tensor log_weight = pick(q.log_weight);
     const at::Tensor location = encoder::log_truncated_normal(truth[0], pick(q.u_mean), pick(q.u_sd)) +
                                 encoder::log_truncated_normal(truth[1], pick(q.v_mean), pick(q.v_sd));
-    const at::Tensor flux = encoder::log_normal(truth[2], pick(q.ln_flux_mean), pick(q.ln_flux_sd));
+    const at::Tensor flux = encoder::log_normal_above(truth[2], pick(q.ln_flux_mean), pick(q.ln_flux_sd), q.ln_flux_low);
     const at::Tensor marginal = torch::logsumexp(log_weight + location, 1);
     return {marginal, torch::logsumexp(log_weight + location + flux, 1) - marginal};
 }

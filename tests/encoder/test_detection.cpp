@@ -11,6 +11,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <limits>
 
 namespace {
 
@@ -187,4 +188,39 @@ TEST_CASE("parts have shares that sum to one, and begin with different widths") 
         CHECK((sd.select(2, 1) > 1.5 * sd.select(2, 0)).all().item<bool>());
         CHECK((sd.select(2, 2) > 1.5 * sd.select(2, 1)).all().item<bool>());
     }
+}
+
+TEST_CASE("widths are corrected by brightness: new terms change nothing, constant ones scale") {
+    encoder::EncoderConfig config{.components = 2, .width = 8, .head_width = 16};
+    torch::manual_seed(4);
+    const encoder::DetectionEncoder plain{config};
+    config.width_terms = 3;
+    config.flux_low_e = 300;
+    torch::manual_seed(4);
+    encoder::DetectionEncoder corrected{config};
+    const at::Tensor raw = torch::randn({1, 5, corrected->head(torch::zeros({1, 5, 17}), {}, some_conditions()).size(2)});
+    const encoder::TilePosterior before = plain->posterior(raw, some_conditions()), fresh = corrected->posterior(raw, some_conditions());
+    CHECK(torch::equal(before.u_sd, fresh.u_sd));
+    CHECK(torch::equal(before.ln_flux_mean, fresh.ln_flux_mean));
+    CHECK(before.ln_flux_low == -std::numeric_limits<double>::infinity());
+    CHECK(std::abs(fresh.ln_flux_low - std::log(300.0)) < 1e-12);
+    at::Tensor terms;
+    for (const auto& item : corrected->named_parameters()) {
+        if (item.key() == "width_terms") terms = item.value();
+    }
+    {
+        const torch::NoGradGuard no_grad;
+        terms[0][0] = -0.2;
+        terms[1][0] = 0.1;
+        terms[2][0] = 0.5;
+        terms[0][1] = 0.3;   // brighter parts are wider
+    }
+    const encoder::TilePosterior q = corrected->posterior(raw, some_conditions());
+    const at::Tensor brightness = torch::tanh((before.ln_flux_mean - 3.4 - 6) / 2);
+    CHECK(torch::allclose(q.u_sd, before.u_sd * torch::exp(-0.2 + 0.3 * brightness), 1e-4));
+    CHECK(torch::allclose(q.v_sd / before.v_sd, q.u_sd / before.u_sd, 1e-4));
+    CHECK(torch::allclose(q.ln_flux_sd, before.ln_flux_sd * std::exp(0.1), 1e-4));
+    CHECK(torch::allclose(q.ln_flux_mean, before.ln_flux_mean + 0.5 * q.ln_flux_sd, 1e-4));
+    q.u_sd.sum().backward();
+    CHECK(terms.grad()[0].abs().min().item<float>() > 0);
 }

@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <limits>
 
 namespace {
 
@@ -121,4 +122,43 @@ TEST_CASE("a Normal's log density is the closed form") {
     CHECK_THAT(log_normal(scalar(1.3), scalar(0.5), scalar(2.0)).item<double>(), WithinRel(-0.5 * 0.16 - std::log(2.0) - 0.9189385332046727, 1e-12));
     CHECK_THAT(integral([](double x) { return 20 * std::exp(log_normal(scalar(20 * x - 10), scalar(0.3), scalar(1.1)).item<double>()); }),
                WithinRel(1.0, 1e-6));
+}
+
+TEST_CASE("a Normal without what lies below a value: density, distribution, quantiles and moments against numerical integration") {
+    for (const double low : {-3.0, 0.5, 2.0, 4.0}) {
+        const double mean = 0.3, sd = 0.8, high = std::max(low, mean) + 10 * sd;
+        INFO("low " << low);
+        const NormalAbove above{mean, sd, low};
+        const auto density = [&](double at) { return std::exp(log_normal_above(scalar(at), scalar(mean), scalar(sd), low).item<double>()); };
+        const auto up_to = [&](double end, double power) {
+            return integral([&](double x) {
+                const double at = low + (end - low) * x;
+                return (end - low) * std::pow(at, power) * density(at);
+            });
+        };
+        CHECK_THAT(up_to(high, 0), WithinAbs(1, 1e-4));
+        const Moments m = above.moments();
+        CHECK_THAT(m.mean, WithinAbs(up_to(high, 1), 1e-4));
+        CHECK_THAT(m.variance, WithinAbs(up_to(high, 2) - m.mean * m.mean, 1e-3));
+        CHECK(above.cdf(low) == 0);
+        for (const double share : {1e-3, 0.2, 0.5, 0.97}) {
+            const double at = above.quantile(share);
+            CHECK(at > low);
+            CHECK_THAT(above.cdf(at), WithinAbs(share, 1e-9));
+            CHECK_THAT(up_to(at, 0), WithinAbs(share, 1e-4));
+        }
+    }
+    // Far below it is an exponential of scale sd / distance.
+    const NormalAbove far{-40, 1, 5};
+    CHECK_THAT(far.cdf(5 + 1.0 / 45), WithinAbs(1 - std::exp(-1), 1e-3));
+    CHECK_THAT(far.quantile(0.5), WithinAbs(5 + std::log(2.0) / 45, 1e-4));
+    CHECK_THAT(far.moments().mean, WithinAbs(5 + 1.0 / 45, 1e-4));
+    // Without a least value it is the Normal.
+    const NormalAbove whole{1, 2, -std::numeric_limits<double>::infinity()};
+    CHECK_THAT(whole.cdf(3), WithinAbs(0.841344746, 1e-9));
+    CHECK_THAT(whole.quantile(0.841344746), WithinAbs(3, 1e-6));
+    CHECK(whole.moments().mean == 1);
+    CHECK(whole.moments().variance == 4);
+    CHECK(torch::equal(log_normal_above(scalar(0.2), scalar(1.0), scalar(2.0), -std::numeric_limits<double>::infinity()),
+                       log_normal(scalar(0.2), scalar(1.0), scalar(2.0))));
 }

@@ -163,3 +163,52 @@ TEST_CASE("the density of shapes is that of Normals with their covariances, and 
     agrees(l.grad()[0][1][3][3], slope(factor, by_factor, {0, 1, 3, 3}));
     agrees(weights.grad()[0][1], slope(log_weight, by_weight, {0, 1}));
 }
+
+TEST_CASE("couplings bend the density of shapes: it is the mixture's by the change of variables, and draws follow") {
+    torch::manual_seed(8);
+    const auto doubles = torch::TensorOptions{}.dtype(torch::kDouble);
+    const std::int64_t n = 3, told = 2;
+    torch::nn::Module parent;
+    const encoder::AffineCouplings couplings{parent, 3, n, told};
+    const at::Tensor factor = torch::diag_embed(torch::tensor({{{1.5, 0.8, 2.0}}}, doubles));
+    const at::Tensor context = torch::randn({1, told}, doubles), at = torch::randn({1, n}, doubles);
+    const encoder::ShapePosterior flat{torch::zeros({1, 1}, doubles), 0.3 * torch::randn({1, 1, n}, doubles), factor};
+    encoder::ShapePosterior bent = flat;
+    bent.couplings = couplings;
+    bent.context = context;
+    {
+        const torch::NoGradGuard no_grad;
+        parent.to(torch::kDouble);
+        for (const encoder::AffineCouplings::Layer& layer : couplings.layers()) at::Tensor{layer.moved}.set_data(layer.moved.to(torch::kDouble));
+        CHECK_THAT(bent.log_density(at).item<double>(), WithinRel(flat.log_density(at).item<double>(), 1e-12));   // new ones bend nothing
+        for (auto& parameter : parent.parameters()) parameter.add_(0.3 * torch::randn_like(parameter));
+    }
+    const at::Tensor base = couplings.inverse(at, context).x;
+    CHECK(torch::allclose(couplings.forward(base, context), at, 1e-10, 1e-10));
+    CHECK_FALSE(torch::allclose(couplings.forward(base, -context), at, 1e-3, 1e-3));
+    at::Tensor jacobian = torch::empty({n, n}, doubles);
+    for (std::int64_t k = 0; k < n; ++k) {
+        const auto moved = [&](double step) {
+            at::Tensor copy = base.detach().clone();
+            copy[0][k] += step;
+            return couplings.forward(copy, context).detach();
+        };
+        jacobian.select(1, k).copy_(((moved(1e-6) - moved(-1e-6)) / 2e-6)[0]);
+    }
+    const double expected = flat.log_density(base).item<double>() - torch::log(torch::linalg_det(jacobian).abs()).item<double>();
+    CHECK_THAT(bent.log_density(at).item<double>(), WithinRel(expected, 1e-6));
+    const at::Tensor numbers = torch::cat({torch::rand({1, 5, 1}, doubles), torch::randn({1, 5, n}, doubles)}, 2);
+    CHECK(torch::allclose(bent.draw(numbers)[0], couplings.forward(flat.draw(numbers)[0], context.expand({5, -1})), 1e-10, 1e-10));
+    // The gradient by a parameter, against finite differences.
+    at::Tensor weight = couplings.layers()[1].out->weight;
+    bent.log_density(at).backward();
+    const double gradient = weight.grad()[1][4].item<double>();
+    const auto at_step = [&](double step) {
+        const torch::NoGradGuard no_grad;
+        weight[1][4] += step;
+        const double value = bent.log_density(at).item<double>();
+        weight[1][4] -= step;
+        return value;
+    };
+    CHECK_THAT(gradient, WithinRel((at_step(1e-6) - at_step(-1e-6)) / 2e-6, 1e-4) || WithinAbs(0, 1e-9));
+}

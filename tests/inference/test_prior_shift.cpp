@@ -85,6 +85,30 @@ TEST_CASE("a tile's posterior under another flux law is the old one times the ra
     CHECK_THAT(moved.log_weight.exp().sum().item<double>(), WithinRel(1.0, 1e-5));
 }
 
+TEST_CASE("a posterior without what lies below the least flux moves alike") {
+    FieldPrior wanted = k_told;
+    wanted.galaxy_alpha = 1.0;
+    wanted.star_fraction = 0.6;
+    const PriorShift shift{k_trained, k_told, wanted};
+    const double low = std::log(k_trained.label_flux_min_e);
+    encoder::TilePosterior old = one_tile(0.4, low - 0.2, low + 0.3);
+    old.ln_flux_low = low;
+    const encoder::TilePosterior moved = shift.applied(old);
+    const auto upper = [](double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); };
+    const auto normal = [&](double x, double mean, double sd) {
+        return std::exp(-0.5 * std::pow((x - mean) / sd, 2)) / (sd * std::sqrt(2 * M_PI) * upper((low - mean) / sd));
+    };
+    double total = 0, first = 0;
+    const double step = 1e-4;
+    for (double f = low + 0.5 * step; f < low + 4; f += step) {
+        const double r = density(wanted, f) / density(k_told, f), of_first = 0.3 * normal(f, low - 0.2, 0.15);
+        total += step * r * (of_first + 0.7 * normal(f, low + 0.3, 0.4));
+        first += step * r * of_first;
+    }
+    CHECK_THAT(torch::softmax(moved.count_logits, 1)[0][1].item<double>(), WithinRel(0.4 * total / (0.6 + 0.4 * total), 0.01));
+    CHECK_THAT(moved.log_weight.exp()[0][0][0].item<double>(), WithinRel(first / total, 0.02));
+}
+
 TEST_CASE("types follow the odds of types at the source's flux") {
     FieldPrior wanted = k_told;
     wanted.star_fraction = 0.7;

@@ -1,6 +1,7 @@
 #include "bliss/stars/star_image.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
 
 #include <cmath>
@@ -162,4 +163,32 @@ TEST_CASE("light beyond a star's reach is in the image of many stars, as much as
     double sum = 0;
     for (const float pixel : image.expected().pixels()) sum += static_cast<double>(pixel - k_background);
     CHECK_THAT(sum, WithinRel(all, 0.02));
+}
+
+TEST_CASE("a star is improved to where it explains the frame best, next to masked pixels, too") {
+    survey::Frame frame = some_frame();
+    const Star truth{40.3, 30.8, 10};
+    for (std::int64_t row = 0; row < k_height; ++row) {
+        for (std::int64_t col = 0; col < k_width; ++col) {
+            const double r = std::hypot(static_cast<double>(col) - truth.x_px, static_cast<double>(row) - truth.y_px);
+            frame.electrons(row, col) = k_background + static_cast<float>(std::exp(truth.ln_flux_e) * frame.psf.value(r));
+        }
+    }
+    const bool masked = GENERATE(false, true);
+    if (masked) frame.valid(31, 40) = frame.valid(31, 41) = frame.valid(30, 40) = 0;
+    StarImage image{frame};
+    Star star{40.8, 30.4, 9.7};
+    for (int k = 0; k < 12; ++k) {
+        const LitStar now = image.lit(star);
+        image.render({&now, 1}, no_levels(image));
+        star = image.improved(now);
+    }
+    INFO(star.x_px << " " << star.y_px << " " << star.ln_flux_e);
+    CHECK_THAT(star.x_px, WithinAbs(truth.x_px, 0.01));
+    CHECK_THAT(star.y_px, WithinAbs(truth.y_px, 0.01));
+    CHECK_THAT(star.ln_flux_e, WithinAbs(truth.ln_flux_e, 0.01));
+    // Where no pixel says anything a star stays.
+    const Star off{-200, 10, 8};
+    const Star kept = image.improved(image.lit(off));
+    CHECK((kept.x_px == off.x_px && kept.ln_flux_e == off.ln_flux_e));
 }

@@ -75,6 +75,18 @@ TEST_CASE("one source in a tile costs its exact negative log density") {
                WithinRel(source_nll(q, labels.sources[0], 0) + source_nll(q, labels.sources[1], 0), 1e-4));
 }
 
+TEST_CASE("no source is fainter than the least flux: the density of the others is higher") {
+    encoder::TilePosterior q = some_posterior(1);
+    training::Labels labels;
+    labels.count = torch::tensor({0, 1, 0, 0}, torch::kLong);
+    labels.sources = {source(0, 1, 0, 0.3f, 0.8f, 7.2f)};
+    const auto loss = [&] { return training::detection_loss(q, labels).flux.item<double>(); };
+    const double whole = loss();
+    q.ln_flux_low = 6.5;
+    const double mean = q.ln_flux_mean[1][0][0].item<double>(), sd = q.ln_flux_sd[1][0][0].item<double>();
+    CHECK_THAT(loss(), WithinAbs(whole + std::log(phi((mean - 6.5) / sd)), 1e-4));
+}
+
 TEST_CASE("several parts are a mixture of their joint densities") {
     const encoder::TilePosterior q = some_posterior(1, 3);
     const auto s = source(0, 1, 0, 0.2f, 0.7f, 7.5f);

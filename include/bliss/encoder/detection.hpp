@@ -7,6 +7,7 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 
+#include <limits>
 #include <vector>
 
 namespace bliss::encoder {
@@ -19,14 +20,16 @@ namespace bliss::encoder {
 /// Parameters of the variational distribution of N tiles (paper section 3.1).
 ///
 /// Count: categorical over 0 ... M. Given the count n, slot m of its set is a mixture of C parts, each a product of factors: location
-/// (u, v) in the tile's unit square, each a Normal truncated to [0, 1]; ln of the flux in electrons: Normal. Several parts give tails
-/// heavier than a Normal's, and a flux that hangs on what the source is. Slots are independent given the count, and exchangeable.
+/// (u, v) in the tile's unit square, each a Normal truncated to [0, 1]; ln of the flux in electrons: a Normal without what lies below the
+/// least flux. Several parts give tails heavier than a Normal's, and a flux that hangs on what the source is. Slots are independent given
+/// the count, and exchangeable.
 struct TilePosterior {
     at::Tensor count_logits;              ///< (N, M + 1)
     at::Tensor log_weight;                ///< (N, S, C) ln of the parts' shares, which sum to 1
     at::Tensor u_mean, u_sd;              ///< (N, S, C) along columns, in tiles
     at::Tensor v_mean, v_sd;              ///< (N, S, C) along rows, in tiles
-    at::Tensor ln_flux_mean, ln_flux_sd;  ///< (N, S, C)
+    at::Tensor ln_flux_mean, ln_flux_sd;  ///< (N, S, C) before truncation
+    double ln_flux_low = -std::numeric_limits<double>::infinity();   ///< ln of the least flux
 
     /// The same without gradients, each tensor contiguous: to be read number by number.
     [[nodiscard]] TilePosterior plain() const;
@@ -74,10 +77,12 @@ public:
 
 private:
     at::Tensor conv_relu(std::size_t layer, const at::Tensor& x);
+    void correct_widths(TilePosterior& q, const at::Tensor& ln_noise) const;
 
     std::int64_t max_sources_;
     std::int64_t components_;
     std::int64_t tile_px_;
+    double ln_flux_low_;
     std::int64_t filter_channel_;   ///< of the features: the star's matched filter
     std::vector<torch::nn::Conv2d> convs_;
     Film film_half_{nullptr};
@@ -89,6 +94,7 @@ private:
     torch::nn::Linear context_out_{nullptr};
     torch::nn::Linear head_hidden_{nullptr};
     torch::nn::Linear head_out_{nullptr};
+    at::Tensor width_terms_;        ///< (3, K), undefined where there are none
 };
 TORCH_MODULE(DetectionEncoder);
 

@@ -12,6 +12,9 @@ namespace bliss::encoder {
 /// ln density of a Normal.
 [[nodiscard]] at::Tensor log_normal(const at::Tensor& x, const at::Tensor& mean, const at::Tensor& sd);
 
+/// ln density of a Normal without what lies below `low`, which may be minus infinity.
+[[nodiscard]] at::Tensor log_normal_above(const at::Tensor& x, const at::Tensor& mean, const at::Tensor& sd, double low);
+
 /// ln(Phi(b) - Phi(a)) for a < b, accurate in both tails and differentiable.
 [[nodiscard]] at::Tensor log_normal_mass(const at::Tensor& a, const at::Tensor& b);
 
@@ -35,11 +38,32 @@ private:
     double mass_;     ///< in units of that tail
 };
 
-/// Mean and variance of a Normal truncated to [0, 1].
+/// Mean and variance.
 struct Moments {
     double mean = 0;
     double variance = 0;
 };
+
+/// Of a Normal truncated to [0, 1].
 [[nodiscard]] Moments truncated_normal_moments(double mean, double sd);
+
+/// A Normal without what lies below `low`, accurate wherever its mean lies.
+class NormalAbove {
+public:
+    /// @param mean, sd of the Normal before truncation @param low may be minus infinity
+    NormalAbove(double mean, double sd, double low);
+
+    /// Share below x.
+    [[nodiscard]] double cdf(double x) const;
+    /// Value with this share below it, 0 < share < 1.
+    [[nodiscard]] double quantile(double share) const;
+    [[nodiscard]] Moments moments() const;
+    /// ln of the Normal's mass that is left.
+    [[nodiscard]] double log_mass() const { return log_mass_; }
+
+private:
+    double mean_, sd_, low_;
+    double log_mass_;
+};
 
 }  // namespace bliss::encoder

@@ -1,16 +1,20 @@
 #pragma once
 
 #include "bliss/core/random.hpp"
+#include "bliss/encoder/affine_couplings.hpp"
 #include "bliss/encoder/window_tower.hpp"
 
 namespace bliss::encoder {
 
 /// q of the shape latents w = v[1 ... D - 1] of n galaxies: a mixture of P Normals of any covariance, each by the lower Cholesky factor L
-/// of its inverse.
+/// of its inverse. Where there are couplings the mixture is of numbers that these take to the latents: what the image says of a galaxy, as
+/// of its size, can bind its latents to a curved surface.
 struct ShapePosterior {
     at::Tensor log_weight;        ///< (n, P) ln of the parts' shares, which sum to 1
     at::Tensor mean;              ///< (n, P, D - 1)
     at::Tensor precision_factor;  ///< (n, P, D - 1, D - 1) L, positive on the diagonal, 0 above it
+    AffineCouplings couplings{};  ///< none: the latents are the mixture's own
+    at::Tensor context{};         ///< (n, c) what the couplings are told of each galaxy
 
     /// Of the first galaxies alone.
     [[nodiscard]] ShapePosterior first(std::int64_t galaxies) const;
@@ -43,6 +47,7 @@ private:
     WindowTower tower_{nullptr};
     torch::nn::Linear hidden_{nullptr};
     torch::nn::Linear out_{nullptr};
+    AffineCouplings couplings_;
 };
 TORCH_MODULE(GalaxyEncoder);
 

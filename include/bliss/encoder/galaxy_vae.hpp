@@ -1,6 +1,7 @@
 #pragma once
 
 #include "bliss/core/config.hpp"
+#include "bliss/encoder/affine_couplings.hpp"
 #include "bliss/encoder/film.hpp"
 #include "bliss/encoder/gaussian_mixture.hpp"
 #include "bliss/encoder/settings.hpp"
@@ -48,18 +49,7 @@ public:
     [[nodiscard]] simulator::GalaxyDecoder exported() const;
 
 private:
-    struct Coupled {
-        at::Tensor latents;
-        at::Tensor log_determinant;  ///< of codes by latents (B)
-    };
-    Coupled uncoupled(const at::Tensor& codes);
-
-    /// Logarithms of scales and shifts of a coupling, 0 where it moves nothing. Each (B, D - 1).
-    std::pair<at::Tensor, at::Tensor> scale_and_shift(std::size_t coupling, const at::Tensor& x);
-
-    std::vector<at::Tensor> moved_;            ///< (D - 1), 1 or 0
-    std::vector<torch::nn::Linear> hidden_;
-    std::vector<torch::nn::Linear> out_;
+    AffineCouplings couplings_;
     std::vector<torch::nn::Linear> layers_;
     std::int64_t gaussians_;
 };

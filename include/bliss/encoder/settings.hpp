@@ -19,6 +19,9 @@ struct EncoderConfig {
     std::int64_t reach = 1;                           ///< tiles around one that its posterior is told of, on each side; 0: none
     std::int64_t components = 1;                      ///< C, parts of the joint posterior of a source's location and flux
     std::int64_t shape_components = 1;                ///< P, parts of the posterior of a galaxy's shape
+    std::int64_t shape_couplings = 0;                 ///< couplings that bend that posterior
+    std::int64_t width_terms = 0;                     ///< terms of a correction of the parts' widths by brightness
+    double flux_low_e = 0;                            ///< no source is fainter, electrons; 0: not said
     std::int64_t width = 24;                          ///< channels at half resolution are twice, at quarter resolution four times as many
     std::int64_t head_width = 128;                    ///< hidden channels of the detection head
     std::int64_t classifier_width = 12;               ///< classification encoder: its stages have 2, 3 and 4 times as many channels

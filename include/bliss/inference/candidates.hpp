@@ -4,6 +4,7 @@
 #include "bliss/encoder/detection.hpp"
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 namespace bliss::inference {
@@ -14,7 +15,8 @@ struct TilePart {
     double weight = 0;                   ///< the tile's probability times the part's share
     double u_mean = 0, u_sd = 1;         ///< Normals truncated to the tile, in tiles
     double v_mean = 0, v_sd = 1;
-    double ln_flux_mean = 0, ln_flux_sd = 1;
+    double ln_flux_mean = 0, ln_flux_sd = 1;                                ///< Normal without what lies below
+    double ln_flux_low = -std::numeric_limits<double>::infinity();
 };
 
 /// Mean and standard deviation.

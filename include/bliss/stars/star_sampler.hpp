@@ -34,8 +34,8 @@ struct StarDraws {
     StarPrior prior;                        ///< the one given, or the mean of the drawn ones
 };
 
-/// How far outside the frame stars are looked for: their light reaches into it.
-inline constexpr double k_margin_px = 4;
+/// How far outside the frame stars are looked for: the reach of the prior's brightest, whose light comes into it.
+[[nodiscard]] double margin_px(const StarImage& image, const StarPrior& prior);
 
 /// Limits of a free density, stars per pixel, and of a free exponent.
 inline constexpr double k_density_low = 1e-5, k_density_high = 1, k_alpha_low = 0.05, k_alpha_high = 3;
@@ -44,8 +44,8 @@ inline constexpr double k_density_low = 1e-5, k_density_high = 1, k_alpha_low = 
 /// one to another, make or remove one, split one or join two. A sweep goes over blocks of 64 x 64 pixels, in four turns, those of one turn
 /// at once; blocks lie elsewhere in every sweep. The draws do not depend on the threads.
 ///
-/// In the burn-in, a quarter of the sweeps are for places and fluxes alone, and the prior's density rises to its own from a hundredth of
-/// it. The diffuse light's prior is a Normal of 1 % of the frame's mean pixel, cut at half a per cent of the background below none.
+/// Before the first sweep the stars given are moved to where they explain the frame best. Of the burn-in, a quarter of the sweeps are for
+/// places and fluxes alone, and over the first two fifths the prior's density rises to its own from a tenth of it. The diffuse light's prior is a Normal of 1 % of the frame's mean pixel, cut at half a per cent of the background below none.
 /// @param start stars to begin with, as a network found them
 /// @source Green 1995, "Reversible jump Markov chain Monte Carlo computation"; for catalogues Portillo et al. 2017.
 [[nodiscard]] StarDraws sample_stars(StarImage& image, const std::vector<Star>& start, const StarPrior& prior,
