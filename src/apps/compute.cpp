@@ -7,6 +7,7 @@
 #include "command.hpp"
 
 #include <fmt/format.h>
+#include <omp.h>
 #include <torch/torch.h>
 #include <torch/version.h>
 
@@ -39,7 +40,9 @@ std::shared_ptr<void> start_compute(const Common& common, const comm::Communicat
     // Gradual underflow costs a microcode assist a number; activations that small mean nothing. Threads started later inherit it.
     at::globalContext().setFlushDenormal(true);
     auto runtime = std::make_shared<simulator::Runtime>(threads);
-    if (threads > 0) at::set_num_threads(threads);
+    // Not at::set_num_threads: it fixes MKL's threads too, also inside parallel regions, where products of matrices would then be cut for
+    // as many.
+    if (threads > 0) omp_set_num_threads(threads);
     // Activations of tens of megabytes come and go with every layer: kept by the allocator, not returned to the system, they
     // need not be mapped and cleared again each time.
     ::mallopt(M_MMAP_THRESHOLD, 1 << 30);

@@ -167,17 +167,17 @@ TilePosterior DetectionEncoderImpl::posterior(const at::Tensor& raw, const Image
 
 void DetectionEncoderImpl::correct_widths(TilePosterior& q, const at::Tensor& ln_noise) const {
     const at::Tensor brightness = torch::tanh((q.ln_flux_mean.detach() - ln_noise - k_brightness_centre) / k_brightness_scale);
-    const auto polynomial = [&](WidthTerm which) {
+    const auto of = [&](WidthTerm which) {   // a polynomial of the brightness
         const auto terms = width_terms_.select(0, which).unbind(0);
         at::Tensor sum = terms.back() + torch::zeros_like(brightness);
         for (std::size_t k = terms.size() - 1; k-- > 0;) sum = sum * brightness + terms[k];
         return sum;
     };
-    const at::Tensor of_location = torch::exp(polynomial(location_width));
+    const at::Tensor of_location = torch::exp(of(location_width));
     q.u_sd = q.u_sd * of_location;
     q.v_sd = q.v_sd * of_location;
-    q.ln_flux_sd = q.ln_flux_sd * torch::exp(polynomial(flux_width));
-    q.ln_flux_mean = q.ln_flux_mean + q.ln_flux_sd * polynomial(flux_shift);
+    q.ln_flux_sd = q.ln_flux_sd * torch::exp(of(flux_width));
+    q.ln_flux_mean = q.ln_flux_mean + q.ln_flux_sd * of(flux_shift);
 }
 
 void DetectionEncoderImpl::use_bfloat16() {

@@ -24,6 +24,8 @@ void describe(ConfigVisitor& visitor, TrainingConfig& config) {
     visitor.field("validation_images", config.validation_images, "fixed simulated images the average is judged on", k_not_negative);
     visitor.field("validation_every", config.validation_every, "steps between validations", Range{1, 1e9});
     visitor.field("checkpoint_every", config.checkpoint_every, "steps between checkpoints", Range{1, 1e9});
+    visitor.field("width_images", config.width_images,
+                  "simulated images that encoder.width_terms are fitted to after the last step; 0: they stay as trained", Range{0, 1e6});
     visitor.section("encoder", config.encoder);
     visitor.section("galaxies", config.galaxies);
     visitor.section("simulator", config.simulator);
@@ -45,6 +47,11 @@ void check_training(const TrainingConfig& config, int ranks) {
                                       config.galaxies.size_unit_px_high));
     }
     encoder::check_encoder(config.encoder);
+    if (config.encoder.flux_low_e > config.simulator.prior.label_flux_min_e) {
+        throw ConfigError(fmt::format("encoder.flux_low_e ({}) is above simulator.prior.label_flux_min_e ({}): labelled sources would have no "
+                                      "density; make them equal",
+                                      config.encoder.flux_low_e, config.simulator.prior.label_flux_min_e));
+    }
     if (config.tiles_per_side * config.encoder.tile_px % 4 != 0) {
         throw ConfigError(fmt::format("tiles_per_side ({}) of encoder.tile_px ({}) pixels are no whole number of 4-pixel cells; use an even number",
                                       config.tiles_per_side, config.encoder.tile_px));

@@ -177,6 +177,14 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
             }
         });
     }
+    if (const WidthReport widths = trainer.fit_widths(); widths.sources > 0) {
+        spdlog::info("widths fitted to {:.0f} sources: location and flux {:.4f} -> {:.4f} nats a source", widths.sources, widths.before,
+                     widths.after);
+        if (config.validation_images > 0) validation = to_json(trainer.validate(), "validation_");
+        comm::agree_on(comm, [&] {
+            if (root) trainer.save_model(model, validation.dump());
+        });
+    }
     spdlog::info("trained {} steps in {:.0f} s: {}", config.steps - first_step, seconds_since(start), model.string());
 }
 

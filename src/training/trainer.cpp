@@ -8,10 +8,10 @@
 #include "bliss/training/losses.hpp"
 #include "flat_parameters.hpp"
 #include "schedule.hpp"
+#include "width_stage.hpp"
 
 #include <ATen/autocast_mode.h>
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <torch/torch.h>
 
 #include <charconv>
@@ -22,6 +22,8 @@ namespace {
 
 /// Step number of the validation images: no training step has it.
 constexpr std::uint32_t k_validation_step = 0xFFFFFFFF;
+/// And of those that widths are fitted to.
+constexpr std::uint32_t k_width_step = 0xFFFFFFFE;
 
 /// Convolutions in bfloat16 while it lives, where asked for; weights and everything else stay float32.
 class MixedPrecision {
@@ -227,6 +229,23 @@ StepReport Trainer::validate() {
     self.swap_averages();
     StepReport report = sums.report(self.comm);
     report.step = self.steps_done;
+    return report;
+}
+
+WidthReport Trainer::fit_widths() {
+    Impl& self = *impl_;
+    const TrainingConfig& config = self.config;
+    if (config.encoder.width_terms == 0 || config.width_images == 0) return {};
+    self.swap_averages();
+    WidthStage stage{self.model.detection};
+    const std::int64_t ranks = self.comm.size();
+    const std::int64_t begin = config.width_images * self.comm.rank() / ranks, end = config.width_images * (self.comm.rank() + 1) / ranks;
+    for (std::int64_t first = begin; first < end; first += self.images_of_rank) {
+        const simulator::SampleRange range{static_cast<std::uint64_t>(config.seed), k_width_step, static_cast<std::uint32_t>(first)};
+        stage.add(make_batch(config, self.decoder(), range, std::min(self.images_of_rank, end - first)));
+    }
+    const WidthReport report = stage.fit(self.comm);
+    self.swap_averages();
     return report;
 }
 

@@ -45,6 +45,30 @@ TEST_CASE("the loss curve does not depend on the number of ranks") {
     CHECK(a.loss < untrained);  // it does learn
 }
 
+TEST_CASE("widths are fitted after the last step: likelier on the images fitted to and on others, with any number of ranks") {
+    const simulator::Runtime runtime{1};
+    training::TrainingConfig config = small_config();
+    config.encoder.width_terms = 3;
+    config.encoder.components = 2;
+    config.encoder.flux_low_e = config.simulator.prior.label_flux_min_e;
+    config.width_images = 48;
+    const comm::Communicator world = comm::Communicator::world();
+    training::Trainer together{config, world};
+    training::Trainer alone{config, comm::Communicator::self()};
+    const training::StepReport untrained = alone.validate();
+    const training::WidthReport a = together.fit_widths(), b = alone.fit_widths();
+    CHECK(a.sources == b.sources);
+    CHECK(b.sources > 100);
+    CHECK_THAT(a.before, WithinRel(b.before, 1e-4));
+    CHECK_THAT(a.after, WithinRel(b.after, 2e-2));   // searches that end in one flat valley
+    CHECK(b.after < b.before - 0.01);
+    const training::StepReport fitted = alone.validate();
+    CHECK(fitted.loss_location + fitted.loss_flux < untrained.loss_location + untrained.loss_flux);
+    CHECK(fitted.loss_count == untrained.loss_count);
+    config.encoder.width_terms = 0;
+    CHECK(training::Trainer(config, comm::Communicator::self()).fit_widths().sources == 0);
+}
+
 TEST_CASE("the learning rate warms up and falls on a cosine") {
     training::TrainingConfig config = small_config();
     config.learning_rate = 1e-3;

@@ -72,6 +72,9 @@ public:
     /// Puts raw outputs into the ranges of the posterior's parameters. @param raw (B, n, K) @return of N = B n tiles
     [[nodiscard]] TilePosterior posterior(const at::Tensor& raw, const ImageConditions& conditions) const;
 
+    /// Numbers of the correction of the parts' widths and fluxes by brightness, (3, K); undefined where there are none.
+    [[nodiscard]] const at::Tensor& width_terms() const { return width_terms_; }
+
     /// Computes the convolutions in bfloat16 (parameters are converted; the head stays in single precision).
     void use_bfloat16();
 

@@ -25,6 +25,12 @@ struct StepReport {
     double learning_rate = 0;
 };
 
+/// What a fit of the widths of posteriors came to, nats.
+struct WidthReport {
+    double sources = 0;             ///< fitted to: those alone in their tile
+    double before = 0, after = 0;   ///< -ln q of place and flux, a source
+};
+
 /// Trains the encoders (paper section 3.1) on simulated images, data-parallel over the ranks of a communicator.
 ///
 /// Image i of step s is made from (seed, s, i) on whichever rank it falls, and gradients are summed over ranks before the
@@ -41,6 +47,10 @@ public:
 
     /// Losses of the averaged weights on the fixed validation images. @collective
     StepReport validate();
+
+    /// Fits the averaged networks' corrections of widths (encoder.width_terms) to config.width_images simulated images, where there are
+    /// any. @collective
+    WidthReport fit_widths();
 
     [[nodiscard]] std::int64_t steps_done() const;
 

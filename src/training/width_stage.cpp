@@ -1,0 +1,79 @@
+#include "width_stage.hpp"
+
+#include "bliss/training/losses.hpp"
+
+#include <torch/torch.h>
+
+#include <span>
+#include <utility>
+
+namespace bliss::training {
+namespace {
+
+constexpr int k_most_evaluations = 60;
+
+}  // namespace
+
+void WidthStage::add(const Batch& batch) {
+    const torch::NoGradGuard no_grad;
+    std::vector<std::int64_t> tile, image;
+    for (LabelledSource source : batch.labels.sources) {
+        if (batch.labels.count.data_ptr<std::int64_t>()[source.tile] != 1) continue;
+        tile.push_back(source.tile);
+        image.push_back(source.image);
+        source.tile = std::ssize(sources_);
+        sources_.push_back(source);
+    }
+    if (tile.empty()) return;
+    const at::Tensor tiles = network_->trunk(batch.features, batch.conditions).flatten(1, 2);
+    const at::Tensor raw = network_->head(tiles, batch.context, batch.conditions);
+    raw_.push_back(raw.flatten(0, 1).index_select(0, torch::tensor(tile)));
+    ln_noise_.push_back(batch.conditions.ln_noise.index_select(0, torch::tensor(image)));
+}
+
+WidthReport WidthStage::fit(const comm::Communicator& comm) {
+    const auto summed = [&](std::vector<double> sums) {
+        comm.all_reduce_sum(std::span<double>{sums});
+        return sums;
+    };
+    WidthReport report;
+    report.sources = summed({static_cast<double>(sources_.size())})[0];
+    at::Tensor terms = network_->width_terms();
+    if (!terms.defined() || report.sources == 0) return report;
+    // Each source as the only tile of an image of its own.
+    Labels labels;
+    at::Tensor raw;
+    encoder::ImageConditions conditions;
+    if (!sources_.empty()) {
+        labels.count = torch::ones({std::ssize(sources_)}, torch::kLong);
+        labels.sources = std::move(sources_);
+        raw = torch::cat(raw_).unsqueeze(1);
+        conditions.ln_noise = torch::cat(ln_noise_);
+    }
+    bool first = true;
+    const auto closure = [&] {
+        terms.mutable_grad().zero_();
+        double loss = 0;
+        if (raw.defined()) {
+            const DetectionLoss of_rank = detection_loss(network_->posterior(raw, conditions), labels);
+            const at::Tensor mean = (of_rank.location + of_rank.flux) / report.sources;
+            mean.backward();
+            loss = mean.item<double>();
+        }
+        const at::Tensor gradient = terms.mutable_grad().to(torch::kDouble).contiguous();
+        std::vector<double> numbers(gradient.data_ptr<double>(), gradient.data_ptr<double>() + gradient.numel());
+        numbers.push_back(loss);
+        numbers = summed(std::move(numbers));
+        report.after = numbers.back();
+        if (std::exchange(first, false)) report.before = report.after;
+        numbers.pop_back();
+        terms.mutable_grad().copy_(torch::tensor(numbers, torch::kDouble).view(terms.sizes()));
+        return torch::tensor(report.after);
+    };
+    torch::optim::LBFGS optimizer{{terms}, torch::optim::LBFGSOptions(1).max_iter(k_most_evaluations).line_search_fn("strong_wolfe")};
+    optimizer.step(closure);
+    closure();   // of where it came to
+    return report;
+}
+
+}  // namespace bliss::training
