@@ -20,8 +20,6 @@ public:
     /// @param context numbers of a context, 0: there is none
     AffineCouplings(torch::nn::Module& parent, std::int64_t couplings, std::int64_t numbers, std::int64_t context = 0);
 
-    [[nodiscard]] std::size_t size() const { return layers_.size(); }
-
     /// @param x (B, n), or (B, K, n) @param context (B, c), or undefined
     [[nodiscard]] at::Tensor forward(at::Tensor x, const at::Tensor& context = {}) const;
 

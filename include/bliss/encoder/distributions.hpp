@@ -58,12 +58,10 @@ public:
     /// Value with this share below it, 0 < share < 1.
     [[nodiscard]] double quantile(double share) const;
     [[nodiscard]] Moments moments() const;
-    /// ln of the Normal's mass that is left.
-    [[nodiscard]] double log_mass() const { return log_mass_; }
 
 private:
     double mean_, sd_, low_;
-    double log_mass_;
+    double log_mass_;   ///< of what is left
 };
 
 }  // namespace bliss::encoder
