@@ -1,6 +1,7 @@
 #include "bliss/training/trainer.hpp"
 
 #include "bliss/comm/communicator.hpp"
+#include "bliss/core/error.hpp"
 #include "bliss/simulator/runtime.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -67,6 +68,14 @@ TEST_CASE("widths are fitted after the last step: likelier on the images fitted 
     CHECK(fitted.loss_count == untrained.loss_count);
     config.encoder.width_terms = 0;
     CHECK(training::Trainer(config, comm::Communicator::self()).fit_widths().sources == 0);
+}
+
+TEST_CASE("a least flux above the label limit is refused: labelled sources would have no density") {
+    training::TrainingConfig config = small_config();
+    config.encoder.flux_low_e = config.simulator.prior.label_flux_min_e;
+    CHECK_NOTHROW(training::check_training(config, 1));
+    config.encoder.flux_low_e *= 1.01;
+    CHECK_THROWS_AS(training::check_training(config, 1), ConfigError);
 }
 
 TEST_CASE("the learning rate warms up and falls on a cosine") {
