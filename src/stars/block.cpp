@@ -94,9 +94,9 @@ void Block::shift() {
     if (accepted({&old, 1}, {&lit, 1}, rest)) old = lit;
 }
 
-// Flux goes from one star to another near it, while total flux and centre of light stay, and in half of the steps their spread s (1 - s) d^2,
-// too; s is the share of one and d the vector between them. Steps are symmetric in the logit of s. From (X, ln F, logit s, d) to places
-// and ln fluxes of both the Jacobian is 1, and d grows by a factor in two directions.
+// Flux goes from one star to another near it, while total flux and centre of light stay, and in half of the steps their spread s (1 - s)
+// d^2, too; s is the share of one and d the vector between them. Steps are symmetric in the logit of s. From (X, ln F, logit s, d) to
+// places and ln fluxes of both the Jacobian is 1, and d grows by a factor in two directions.
 
 void Block::exchange() {
     if (stars_.empty()) return;

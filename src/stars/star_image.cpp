@@ -72,8 +72,12 @@ std::array<double, 3> solved(std::array<std::array<double, 3>, 3> a, std::array<
 }  // namespace
 
 StarImage::StarImage(const survey::Frame& frame)
-    : frame_{frame}, background_e_{survey::median_background_e(frame)}, expected_{frame.background_e},
-      misfit_{frame.height(), frame.width()}, precision_{frame.height(), frame.width()} {
+    : frame_{frame},
+      background_e_{survey::median_background_e(frame)},
+      wing_light_{frame.height(), frame.width()},
+      expected_{frame.background_e},
+      misfit_{frame.height(), frame.width()},
+      precision_{frame.height(), frame.width()} {
     const auto steps = static_cast<int>(k_most_reach_px * k_most_reach_px * k_profile_steps);
     for (int k = 0; k <= steps; ++k) {
         profile_.push_back(static_cast<float>(frame.psf.value(std::sqrt(static_cast<double>(k) / k_profile_steps))));
@@ -230,10 +234,13 @@ Star StarImage::improved(const LitStar& lit) const {
             const float r2 = dx * dx + dy * dy;
             if (frame_.valid(row, col) == 0 || r2 > reach2) continue;
             const auto at = std::min(static_cast<std::size_t>(r2 * k_profile_steps), profile_.size() - 2);
-            const float rise = profile_[at + 1] - profile_[at], value = profile_[at] + (r2 * k_profile_steps - static_cast<float>(at)) * rise;
+            const float rise = profile_[at + 1] - profile_[at],
+                        value = profile_[at] + (r2 * k_profile_steps - static_cast<float>(at)) * rise;
             const float by_px = -2 * k_profile_steps * rise * lit.flux_e;
-            const std::array<double, 3> by{static_cast<double>(by_px * dx), static_cast<double>(by_px * dy), static_cast<double>(value * lit.flux_e)};
-            const auto weight = static_cast<double>(precision_(row, col)), off = static_cast<double>(frame_.electrons(row, col) - expected_(row, col));
+            const std::array<double, 3> by{static_cast<double>(by_px * dx), static_cast<double>(by_px * dy),
+                                           static_cast<double>(value * lit.flux_e)};
+            const auto weight = static_cast<double>(precision_(row, col)),
+                       off = static_cast<double>(frame_.electrons(row, col) - expected_(row, col));
             for (std::size_t i = 0; i < 3; ++i) {
                 slope[i] += weight * off * by[i];
                 for (std::size_t k = 0; k <= i; ++k) precision[i][k] += weight * by[i] * by[k];
@@ -257,14 +264,35 @@ void StarImage::take(const Draft& draft) {
 void StarImage::render(std::span<const LitStar> stars, std::span<const float> levels_e) {
     expected_ = diffuse(levels_e);
     const Image<float> far = far_light(stars);
+    if (wings_) {
+        wing_light_ = Image<float>{frame_.height(), frame_.width()};
+        wings_->add(stars, wing_light_);
+    }
     const auto of_band = by_bands(stars, frame_.height(), k_node_px, 0);
 #pragma omp parallel for schedule(dynamic)
     for (std::int64_t row = 0; row < frame_.height(); ++row) {
         float* const out = &expected_(row, 0);
-        for (std::int64_t col = 0; col < frame_.width(); ++col) out[col] += frame_.background_e(row, col) + far(row, col);
+        for (std::int64_t col = 0; col < frame_.width(); ++col)
+            out[col] += frame_.background_e(row, col) + far(row, col) + wing_light_(row, col);
         for (const LitStar& lit : of_band[static_cast<std::size_t>(row / k_node_px)]) add(lit, 1, row, 0, frame_.width(), out);
         weigh(row, 0, frame_.width());
     }
+}
+
+void StarImage::fit_wings(std::span<const LitStar> stars) {
+    Image<float> rest{frame_.height(), frame_.width()}, precision{frame_.height(), frame_.width()};
+    double chi2 = 0, valid = 0;
+    for (std::int64_t k = 0; k < rest.size(); ++k) {
+        if (frame_.valid.data()[k] == 0) continue;
+        rest.data()[k] = frame_.electrons.data()[k] - expected_.data()[k] + wing_light_.data()[k];
+        chi2 += static_cast<double>(misfit_.data()[k]);
+        valid += 1;
+    }
+    // Stars that are not in the image yet are noise to the wings.
+    const auto factor = static_cast<float>(1 / std::max(1.0, valid > 0 ? chi2 / valid : 1.0));
+    for (std::int64_t k = 0; k < rest.size(); ++k) precision.data()[k] = frame_.valid.data()[k] != 0 ? factor * precision_.data()[k] : 0.0f;
+    if (!wings_) wings_.emplace(psf_sigma_px_, noise_e_);
+    wings_->fit(stars, rest, precision);
 }
 
 Image<float> StarImage::far_light(std::span<const LitStar> stars) const {
@@ -281,7 +309,8 @@ Image<float> StarImage::far_light(std::span<const LitStar> stars) const {
             for (std::int64_t col = std::max<std::int64_t>(0, first); col <= std::min(cols - 1, last); ++col) {
                 const auto r = static_cast<float>(std::hypot(static_cast<double>(col * k_far_step_px) - lit.star.x_px, dy));
                 if (r <= lit.reach_px || r > static_cast<float>(k_far_px)) continue;
-                nodes[static_cast<std::size_t>(row * cols + col)] += lit.flux_e * far_profile_[static_cast<std::size_t>(r * k_far_profile_steps)];
+                nodes[static_cast<std::size_t>(row * cols + col)] +=
+                    lit.flux_e * far_profile_[static_cast<std::size_t>(r * k_far_profile_steps)];
             }
         }
     }

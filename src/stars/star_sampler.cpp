@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 namespace bliss::stars {
 namespace {
@@ -76,7 +77,10 @@ public:
             if (warmth < 1 && sweep % k_polish_every == 0) for_each_block(1, k_polish);
             for (int round = 0; round < k_level_rounds; ++round) sweep_levels(round);
             if (warmth >= 1) draw_prior();
-            if (sweep % k_render_every == k_render_every - 1) image_.render(stars_, levels_);
+            if (sweep % k_render_every == k_render_every - 1) {
+                if (sweep < settings_.burn_in) image_.fit_wings(stars_);
+                image_.render(stars_, levels_);
+            }
             const std::int64_t since = sweep + 1 - settings_.burn_in;
             if (since <= 0 || since % settings_.thin != 0) continue;
             auto& draw = out.draws.emplace_back();
@@ -86,6 +90,7 @@ public:
             mean.alpha += share * prior_.alpha;
         }
         out.diffuse_e = image_.diffuse(mean_levels);
+        std::ranges::transform(out.diffuse_e.pixels(), image_.wing_light().pixels(), out.diffuse_e.pixels().begin(), std::plus<>{});
         out.prior = mean;
         return out;
     }
@@ -103,6 +108,7 @@ private:
             for_each_block(1, k_polish);
             for (int round = 0; round < k_level_rounds; ++round) sweep_levels(round);
         }
+        image_.fit_wings(stars_);
         image_.render(stars_, levels_);
     }
 

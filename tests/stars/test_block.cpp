@@ -92,7 +92,9 @@ void check_that_the_prior_stays(const StepShares& shares, std::int64_t steps) {
 
 }  // namespace
 
-TEST_CASE("shifts leave the prior as it is") { check_that_the_prior_stays({.shifts = 1, .exchanges = 0, .splits_and_joins = 0, .makes_and_removals = 0}, 400); }
+TEST_CASE("shifts leave the prior as it is") {
+    check_that_the_prior_stays({.shifts = 1, .exchanges = 0, .splits_and_joins = 0, .makes_and_removals = 0}, 400);
+}
 
 TEST_CASE("exchanges of flux leave the prior as it is") {
     check_that_the_prior_stays({.shifts = 0, .exchanges = 1, .splits_and_joins = 0, .makes_and_removals = 0}, 400);

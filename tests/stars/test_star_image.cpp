@@ -43,7 +43,8 @@ double log_likelihood(const survey::Frame& frame, const std::vector<Star>& stars
             if (frame.valid(row, col) == 0) continue;
             double light = diffuse;
             for (const Star& s : stars) {
-                light += std::exp(s.ln_flux_e) * frame.psf.value(std::hypot(static_cast<double>(col) - s.x_px, static_cast<double>(row) - s.y_px));
+                light += std::exp(s.ln_flux_e) *
+                         frame.psf.value(std::hypot(static_cast<double>(col) - s.x_px, static_cast<double>(row) - s.y_px));
             }
             const double mean = static_cast<double>(frame.background_e(row, col)) + light;
             const double variance = mean + std::pow(static_cast<double>(StarImage::k_psf_error) * light, 2);
@@ -61,7 +62,9 @@ std::vector<LitStar> lit(const StarImage& image, const std::vector<Star>& stars)
     return out;
 }
 
-std::vector<float> no_levels(const StarImage& image) { return std::vector<float>(static_cast<std::size_t>(image.node_rows() * image.node_cols())); }
+std::vector<float> no_levels(const StarImage& image) {
+    return std::vector<float>(static_cast<std::size_t>(image.node_rows() * image.node_cols()));
+}
 
 }  // namespace
 
@@ -73,7 +76,8 @@ TEST_CASE("the image of stars is the background and their PSFs, out to where the
         for (std::int64_t col = 0; col < k_width; ++col) {
             double expected = k_background;
             for (const Star& s : k_stars) {
-                expected += std::exp(s.ln_flux_e) * frame.psf.value(std::hypot(static_cast<double>(col) - s.x_px, static_cast<double>(row) - s.y_px));
+                expected += std::exp(s.ln_flux_e) *
+                            frame.psf.value(std::hypot(static_cast<double>(col) - s.x_px, static_cast<double>(row) - s.y_px));
             }
             // A tenth of the noise for each star that is cut off.
             REQUIRE_THAT(image.expected()(row, col), WithinAbs(expected, 0.3 * std::sqrt(k_background) + 1e-3 * (expected - k_background)));

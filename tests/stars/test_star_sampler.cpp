@@ -222,5 +222,6 @@ TEST_CASE("a frame smaller than a node's pixels is sampled, too") {
     const survey::Frame frame = blank_frame(9, 400, true);
     StarImage image{frame};
     const StarPrior prior{.stars_per_px = 0.001, .alpha = 0.5, .ln_flux_low = 7, .ln_flux_high = 11};
-    CHECK(sample_stars(image, {{4, 4, 8}, {1e9, 0, 8}, {4, 5, std::nan("")}}, prior, {.burn_in = 4, .draws = 2, .thin = 1}).draws.size() == 2);
+    CHECK(sample_stars(image, {{4, 4, 8}, {1e9, 0, 8}, {4, 5, std::nan("")}}, prior, {.burn_in = 4, .draws = 2, .thin = 1}).draws.size() ==
+          2);
 }

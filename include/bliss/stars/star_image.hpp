@@ -1,26 +1,16 @@
 #pragma once
 
 #include "bliss/core/image.hpp"
+#include "bliss/stars/star.hpp"
+#include "bliss/stars/wings.hpp"
 #include "bliss/survey/frame.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 namespace bliss::stars {
-
-/// A star on a frame: the centre of the first pixel is at (0, 0).
-struct Star {
-    double x_px = 0, y_px = 0;
-    double ln_flux_e = 0;   ///< ln(flux / electron)
-};
-
-/// A star with what its light takes to draw.
-struct LitStar {
-    Star star;
-    float flux_e = 0;
-    float reach_px = 0;     ///< its light ends here
-};
 
 /// The image that a set of stars makes behind a frame's PSF, and how well it explains the frame.
 ///
@@ -31,7 +21,8 @@ struct LitStar {
 /// many stars: it is drawn with all of them, smoothed over k_far_step_px, whenever the image is rendered.
 ///
 /// Diffuse light is what neither the background nor stars account for: halos and far wings of bright stars, and stars below the prior's
-/// faintest flux. It is given at nodes, k_node_px apart in rows and columns, and linear between them.
+/// faintest flux. It is given at nodes, k_node_px apart in rows and columns, and linear between them. What bright stars have about them
+/// beyond their PSF, each alike, is learnt from the frame (Wings), and like far light drawn whenever the image is rendered.
 class StarImage {
 public:
     /// Relative error of the PSF.
@@ -67,8 +58,13 @@ public:
     /// Makes the change. Drafts that share no pixel may be made at once.
     void take(const Draft& draft);
 
-    /// Replaces all stars, with their far light, and the diffuse light; rounding of many changes is gone. @param levels_e (nodes)
+    /// Replaces all stars, with their far light and wings, and the diffuse light; rounding of many changes is gone. @param levels_e (nodes)
     void render(std::span<const LitStar> stars, std::span<const float> levels_e);
+
+    /// Learns the wings from what is left of the frame about these stars, which are those of the image; `render` then draws them.
+    void fit_wings(std::span<const LitStar> stars);
+    /// Light of the wings in the image as it was last rendered (H, W), electrons.
+    [[nodiscard]] const Image<float>& wing_light() const { return wing_light_; }
 
     [[nodiscard]] std::int64_t node_rows() const { return frame_.height() / k_node_px + 2; }
     [[nodiscard]] std::int64_t node_cols() const { return frame_.width() / k_node_px + 2; }
@@ -96,6 +92,8 @@ private:
     double psf_sigma_px_ = 0;
     double background_e_ = 0;      ///< median
     double noise_e_ = 0;           ///< of the frame's mean pixel
+    std::optional<Wings> wings_;   ///< none before they are learnt
+    Image<float> wing_light_;
     Image<float> expected_;        ///< m
     Image<float> misfit_;          ///< (x - m)^2 / variance, 0 where not valid
     Image<float> precision_;       ///< 1 / variance
