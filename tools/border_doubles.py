@@ -1,4 +1,4 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """How often joint draws hold a source twice, or not at all, by how near it lies to a border of its tile.
 
     bliss-mpi catalog out/sim/catalog.toml --set model=$PWD/MODEL --samples 32 -o out/turns
@@ -26,13 +26,17 @@ def main():
     parser.add_argument("catalog")
     parser.add_argument("truth", nargs="+", help="truth of each field, in their order")
     parser.add_argument("--limit", type=float, default=21.5, help="faintest magnitude looked at (default 21.5)")
-    parser.add_argument("--tile", type=int, default=4, help="side of the model's tiles, px (default 4)")
+    parser.add_argument("--tile", type=int, default=4, help="side of the model's tiles, px, as `bliss-mpi info MODEL` says (default 4)")
     options = parser.parse_args()
     with h5py.File(options.catalog) as file:
+        if "samples" not in file or len(file["samples"]) == 0:
+            parser.error(f"{options.catalog} holds no joint draws; make it with --samples 32")
         samples, fields = file["samples"][:], file["fields"][:]
+    if len(options.truth) != len(fields):
+        parser.error(f"{options.catalog} has {len(fields)} fields, but {len(options.truth)} truth files were given; give one each")
     draws = samples["sample"].max() + 1
     border, found = [], []
-    for index, (path, field) in enumerate(zip(options.truth, fields, strict=True)):
+    for index, (path, field) in enumerate(zip(options.truth, fields)):
         with fits.open(path) as hdus:
             truth = hdus["TRUTH"].data
         place = numpy.column_stack((truth["X_PX"], truth["Y_PX"])).astype(float)
@@ -52,9 +56,11 @@ def main():
             count[:, k] = [len(near) for near in tree.query_ball_point(place, NEAR_PX)]
         found.append(count)
     border, found = numpy.concatenate(border), numpy.concatenate(found)
-    for name, low, high in (("within 0.2 px of a border", 0, 0.2), ("0.2 to 0.5 px", 0.2, 0.5), ("farther inside", 0.5, 99), ("all", 0, 99)):
+    rings = (("within 0.2 px of a border", 0, 0.2), ("0.2 to 0.5 px", 0.2, 0.5), ("farther inside", 0.5, 99), ("all", 0, 99))
+    for name, low, high in rings:
         here = found[(border >= low) & (border < high)]
-        print(f"{name:>26s}: {len(here):6d} sources, missing in {(here == 0).mean():.3%} of the draws, twice or more in {(here > 1).mean():.3%}")
+        print(f"{name:>26s}: {len(here):6d} sources, missing in {(here == 0).mean():.3%} of the draws, "
+              f"twice or more in {(here > 1).mean():.3%}")
 
 
 if __name__ == "__main__":

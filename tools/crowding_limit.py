@@ -79,6 +79,8 @@ def main():
     parser.add_argument("--match-limit", type=float, default=0.5, help="pixels")
     parser.add_argument("--match-mag", type=float, default=0.5)
     args = parser.parse_args()
+    if args.windows < 1 or args.side < 1:
+        parser.error("--windows and --side: must be at least 1")
     print("frame  FWHM px  noise area px  stars/px  starlight e/px  recovered at most  best F1   r<17   17-19   19-21   21-23")
     for path in args.frames:
         frame = tomllib.loads(path.read_text())
@@ -96,8 +98,10 @@ def main():
             match_probabilities(psf, frame["background_value"], x, y, flux, (x0, y0, args.side), args.match_limit, args.match_mag)
             for x0, y0 in places)))
         mag = mag_of(f)
-        bins = [p[(mag >= low) & (mag < high)].mean() for low, high in ((0, 17), (17, 19), (19, 21), (21, 23))]
-        print(f"{path.stem}  {fwhm_px(psf):.2f}  {noise_equivalent_area_px(psf):.0f}  {len(x) / (width * height):.3f}  {flux.sum() / (width * height):.0f}  "
+        in_bins = [p[(mag >= low) & (mag < high)] for low, high in ((0, 17), (17, 19), (19, 21), (21, 23))]
+        bins = [b.mean() if len(b) > 0 else np.nan for b in in_bins]
+        area = width * height
+        print(f"{path.stem}  {fwhm_px(psf):.2f}  {noise_equivalent_area_px(psf):.0f}  {len(x) / area:.3f}  {flux.sum() / area:.0f}  "
               f"{p.mean():.3f}  {best_f1(p):.3f}  " + "  ".join(f"{b:.2f}" for b in bins))
 
 

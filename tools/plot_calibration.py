@@ -30,7 +30,7 @@ def read_bins(path):
         bins = [[row[name] for name in NAMES] for row in report["reliability"] if row["count"] > 0]
     except (KeyError, TypeError) as error:
         sys.exit(f"plot_calibration: {path} has no `reliability` bins with {', '.join(NAMES)} (missing: {error}); "
-                 "give the JSON of `bliss-mpi evaluate`")
+                 "give the JSON of `bliss-mpi evaluate CATALOGUE --json`, not that of a model")
     if not bins:
         sys.exit(f"plot_calibration: {path} has no candidate in any bin")
     return np.array(bins, dtype=float).T

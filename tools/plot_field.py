@@ -82,7 +82,8 @@ def main():
     parser.add_argument("frame", metavar="FRAME.fits[.bz2]")
     parser.add_argument("output", metavar="OUT.png")
     parser.add_argument("--model", metavar="FITS", help="model.fits of `bliss-mpi render`: electrons, or any image in the frame's units")
-    parser.add_argument("--residual", metavar="FITS", help="residual.fits of `bliss-mpi render`: sigmas, or image minus model in the frame's units")
+    parser.add_argument("--residual", metavar="FITS",
+                        help="residual.fits of `bliss-mpi render`: sigmas, or image minus model in the frame's units")
     parser.add_argument("--centre", type=float, nargs=2, metavar=("X", "Y"), help="px (default: the frame's centre)")
     parser.add_argument("--size", type=int, default=400, help="of the cutout, px (default 400)")
     parser.add_argument("--least-probability", type=float, default=0.1, help="sources below are not drawn")

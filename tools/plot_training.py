@@ -23,6 +23,7 @@ PANELS = (
     ("loss_location", "location, nats a source", False),
     ("loss_flux", "flux, nats a source", False),
     ("loss_type", "type, nats a source", False),
+    ("loss_shape", "shape, nats a galaxy", False),
     ("gradient_norm", "gradient norm", True),
     ("learning_rate", "learning rate", True),
     ("tiles_per_s", "tiles per second", False),

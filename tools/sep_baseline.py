@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Scores SEP (SExtractor as a library), the detection baseline, on an SDSS frame against a photoObj catalogue.
+"""Scores SEP (SExtractor as a library), the detection baseline, on an SDSS frame against photoObj, or on a simulated one.
 
     tools/sep_baseline.py frame-r-000094-1-0012.fits.bz2 --truth photoObj-000094-1-0012.fits
 
 SEP runs as users run it first: threshold 1 x the global background rms, every other option its default, on the
-sky-subtracted HDU 0. Matching and cuts are those of `bliss-mpi evaluate` (Hansen et al. 2022, section 5.1): one to one,
+sky-subtracted HDU 0. Matching and cuts are those of `bliss-mpi evaluate` (Hansen et al. 2022, section 4): one to one,
 closer than 1 px in x and in y, a border of 24 px left out. Recall is the share of labelled truth sources (primary
 stars and galaxies, not saturated) brighter than the limit that are found. Precision is the share of detections brighter
 than the limit (SEP's own flux) that match an entry of any magnitude, labelled or not: a source at the limit is not
@@ -80,7 +80,8 @@ def match(first, second, limit_px=1.0, may_match=None):
     pairs = [np.array(near, dtype=int) for near in cKDTree(second).query_ball_point(first, limit_px, p=np.inf)]
     if may_match is not None:
         pairs = [near[may_match(i, near)] for i, near in enumerate(pairs)]
-    left, right = (np.array([len(near) > 0 for near in pairs], dtype=bool).nonzero()[0], np.unique(np.concatenate([[], *pairs]).astype(int)))
+    left = np.array([len(near) > 0 for near in pairs], dtype=bool).nonzero()[0]
+    right = np.unique(np.concatenate([[], *pairs]).astype(int))
     cost = np.full((len(left), len(right)), 1e6)  # far above any sum of true costs: most pairs first
     for row, i in enumerate(left):
         cost[row, np.searchsorted(right, pairs[i])] = np.linalg.norm(second[pairs[i]] - first[i], axis=1)
@@ -148,18 +149,25 @@ def score_simulated(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("frame", help="SDSS frame-*.fits[.bz2]")
-    parser.add_argument("--truth", required=True, metavar="FITS", help="photoObj-*.fits of the same field")
+    parser.add_argument("frame", help="SDSS frame-*.fits[.bz2], or frame-*.fits of bliss-mpi simulate")
+    parser.add_argument("--truth", required=True, metavar="FITS", help="photoObj-*.fits of the same field, or its truth-*.fits")
     parser.add_argument("--limit", type=float, default=21.0, help="faintest magnitude scored (default 21)")
     parser.add_argument("--border", type=float, default=24.0, help="pixels left out along the edges (default 24)")
-    parser.add_argument("--match-limit", type=float, default=1.0, help="simulated frames: largest distance of a match in x and in y, px")
-    parser.add_argument("--match-mag", type=float, default=np.inf, help="simulated frames: largest difference of magnitudes in a match")
+    parser.add_argument("--match-limit", type=float, help="simulated frames: largest distance of a match in x and in y, px (default 1)")
+    parser.add_argument("--match-mag", type=float, help="simulated frames: largest difference of magnitudes in a match (default: any)")
     options = parser.parse_args()
     with fits.open(options.truth) as hdus:
         if "TRUTH" in hdus:
+            options.match_limit = 1.0 if options.match_limit is None else options.match_limit
+            options.match_mag = np.inf if options.match_mag is None else options.match_mag
             return score_simulated(options)
+    if options.match_limit is not None or options.match_mag is not None:
+        parser.error("--match-limit and --match-mag are for simulated frames; SDSS frames are matched "
+                     "as bliss-mpi evaluate does by default")
 
     image, band = read_frame(options.frame)
+    if band not in BANDS:
+        parser.error(f"{options.frame}: band '{band}' is none of SDSS's ({', '.join(BANDS)})")
     truth, truth_mag, listed, labelled, primary = read_truth(options.truth, band)
     detections, detection_mag, seconds = detect(image)
     print(f"SEP: {len(detections)} detections in {seconds:.2f} s; PHOTO: {labelled.sum()} labelled sources, band {band}")

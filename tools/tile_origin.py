@@ -1,4 +1,4 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """How much probabilities move when the grid of tiles does.
 
 Catalogues simulated frames as they are and with their first columns and rows cut off, 0 to 3 pixels each, so that the same pixels lie
@@ -11,6 +11,7 @@ elsewhere in their tiles; pairs the sources by place, and prints how much p_sour
 import argparse
 import pathlib
 import subprocess
+import sys
 import tempfile
 
 import h5py
@@ -35,7 +36,8 @@ def cut(survey, folder, dx, dy):
 
 def catalogue(binary, folder, model):
     command = [binary, "catalog", folder / "catalog.toml", "--set", f"model={model}", "-o", folder / "out", "--quiet"]
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+    if subprocess.run([str(word) for word in command], stdout=subprocess.DEVNULL).returncode != 0:
+        sys.exit(f"tile_origin: {binary} catalog failed, see above")
     with h5py.File(folder / "out/catalog.h5") as file:
         return file["catalog"][:], file["fields"][:]
 
@@ -47,6 +49,10 @@ def main():
     parser.add_argument("--model", type=pathlib.Path, default=root / "configs/models/sdss-r.safetensors")
     parser.add_argument("--bliss", default=root / "build/release/bin/bliss-mpi", help="the program")
     options = parser.parse_args()
+    for path, what in ((options.bliss, "the program; build it with tools/build.sh"),
+                       (options.survey / "catalog.toml", "a survey of bliss-mpi simulate"), (options.model, "the model")):
+        if not pathlib.Path(path).is_file():
+            parser.error(f"{path}: no such file, {what}")
     model = options.model.resolve()
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
@@ -69,14 +75,16 @@ def main():
                     tree = cKDTree(numpy.column_stack((b["x_px"] + dx, b["y_px"] + dy)))
                     distance, nearest = tree.query(numpy.column_stack((a["x_px"], a["y_px"])))
                     # A source that is not there any more has a probability below the catalogue's floor.
-                    p = numpy.where(distance < PAIR_PX, b["p_source"][nearest % max(1, len(b))], 0)
+                    there = numpy.append(b["p_source"], 0)  # a tree of nothing answers with a place beyond its end
+                    p = numpy.where(distance < PAIR_PX, there[nearest], 0)
                     moves.append(numpy.abs(p - a["p_source"]))
                 moves = numpy.concatenate(moves)
                 all_moves.append(moves)
                 print(f"origin moved by ({dx}, {dy}) px: {len(moves)} sources, change of p_source: median {numpy.median(moves):.4f}, "
                       f"99 % below {numpy.quantile(moves, 0.99):.3f}")
         moves = numpy.concatenate(all_moves)
-        print(f"all: median {numpy.median(moves):.4f}, below 0.1 in {(moves < 0.1).mean():.2%}, 99 % below {numpy.quantile(moves, 0.99):.3f}")
+        print(f"all: median {numpy.median(moves):.4f}, below 0.1 in {(moves < 0.1).mean():.2%}, "
+              f"99 % below {numpy.quantile(moves, 0.99):.3f}")
 
 
 if __name__ == "__main__":
