@@ -70,15 +70,10 @@ void match_more(Matches& matches, const FieldPair& pair, const MatchLimits& limi
         matches[our_index[first]] = their_index[second];
 }
 
-/// Whether what lies at a position is counted: off the border and on a valid pixel.
+/// Whether what lies at a position is counted: off the border.
 bool counts(const FieldPair& pair, const EvaluationOptions& options, double x_px, double y_px) {
-    if (!(x_px >= options.border_px && x_px <= static_cast<double>(pair.width_px - 1) - options.border_px &&
-          y_px >= options.border_px && y_px <= static_cast<double>(pair.height_px - 1) - options.border_px))
-        return false;
-    if (!pair.valid) return true;
-    const auto row = std::llround(y_px);
-    const auto col = std::llround(x_px);
-    return row >= 0 && row < pair.valid->height() && col >= 0 && col < pair.valid->width() && (*pair.valid)(row, col) != 0;
+    return x_px >= options.border_px && x_px <= static_cast<double>(pair.width_px - 1) - options.border_px && y_px >= options.border_px &&
+           y_px <= static_cast<double>(pair.height_px - 1) - options.border_px;
 }
 
 /// A magnitude bin while it is filled.
@@ -146,6 +141,8 @@ public:
         result_.found_precision = ratio(kept_true_, static_cast<double>(result_.kept));
         result_.candidates = std::ssize(forecasts_);
         result_.reliability = reliability(forecasts_);
+        result_.typed = std::ssize(types_);
+        result_.type_calibration_error = expected_calibration_error(reliability(types_));
         result_.calibration_error = expected_calibration_error(result_.reliability);
         return result_;
     }
@@ -211,12 +208,23 @@ private:
             result_.y.add(truth.y_px, {ours.y_px, ours.y_err_px, ours.y_low_px, ours.y_high_px});
             const double truth_ln_e = std::log(truth.flux_nmgy / ours.flux_nmgy) + ours.ln_flux_e;
             result_.ln_flux.add(truth_ln_e, {ours.ln_flux_e, ours.ln_flux_e_err, ours.ln_flux_e_low, ours.ln_flux_e_high});
+            add_type_and_shape(ours, truth);
         }
+    }
+
+    void add_type_and_shape(const catalog::SourceRow& ours, const TruthSource& truth) {
+        if (truth.kind == TruthKind::unknown) return;
+        types_.push_back({ours.p_star, truth.kind == TruthKind::star});
+        if (truth.kind == TruthKind::star) return;
+        result_.half_light_radius.add(truth.half_light_radius_px, {ours.half_light_radius_px, ours.half_light_radius_err_px,
+                                                                   ours.half_light_radius_low_px, ours.half_light_radius_high_px});
+        result_.axis_ratio.add(truth.axis_ratio, {ours.axis_ratio, ours.axis_ratio_err, ours.axis_ratio_low, ours.axis_ratio_high});
     }
 
     EvaluationOptions options_;
     std::vector<Tally> tallies_;
     std::vector<Forecast> forecasts_;
+    std::vector<Forecast> types_;
     double kept_p_ = 0;
     double kept_true_ = 0;
     Evaluation result_;

@@ -76,11 +76,17 @@ std::string to_text(const Evaluation& evaluation) {
         text += fmt::format("{:>9} {:>7} {} {}\n", fmt::format("{:.1f}-{:.1f}", bin.low, bin.high), bin.count,
                             cell(bin.mean_p, 7, 3), cell(bin.share_true, 7, 3));
     text += fmt::format("\n{:>9} {:>7} {:>7} {:>7}\n", "interval", "count", "in 68%", "in 90%");
-    text +=
-        coverage_line("x", evaluation.x) + coverage_line("y", evaluation.y) + coverage_line("ln flux", evaluation.ln_flux);
+    text += coverage_line("x", evaluation.x) + coverage_line("y", evaluation.y) + coverage_line("ln flux", evaluation.ln_flux);
+    if (evaluation.half_light_radius.count > 0) {
+        text += coverage_line("radius", evaluation.half_light_radius) + coverage_line("b/a", evaluation.axis_ratio);
+    }
+    if (evaluation.typed > 0) {
+        text += fmt::format("calibration of p_star over {} sources: error {}\n", evaluation.typed,
+                            cell(evaluation.type_calibration_error, 6, 4));
+    }
     if (const DrawnCounts& counts = evaluation.counts; counts.draws > 0) {
-        text += fmt::format("\n{} joint draws: {:.1f} sources in the mean, {:.0f} true ones ({} %)\n", counts.draws, counts.drawn, counts.truth,
-                            cell(100 * (counts.drawn / counts.truth - 1), 1, 1));
+        text += fmt::format("\n{} joint draws: {:.1f} sources in the mean, {:.0f} true ones ({} %)\n", counts.draws, counts.drawn,
+                            counts.truth, cell(100 * (counts.drawn / counts.truth - 1), 1, 1));
         text += fmt::format("counts in {} boxes of {:g} px: {} in the 50 % interval, {} in the 90 % interval\n", counts.boxes,
                             options.box_px, cell(counts.share_in(0.5), 5, 3), cell(counts.share_in(0.9), 5, 3));
     }
@@ -117,8 +123,13 @@ std::string to_json(const Evaluation& evaluation) {
                                        {"count", bin.count},
                                        {"mean_p", bin.mean_p},
                                        {"share_true", bin.share_true}});
-    json["coverage"] = {
-        {"x", to_object(evaluation.x)}, {"y", to_object(evaluation.y)}, {"ln_flux", to_object(evaluation.ln_flux)}};
+    json["typed"] = evaluation.typed;
+    json["type_calibration_error"] = evaluation.type_calibration_error;
+    json["coverage"] = {{"x", to_object(evaluation.x)}, {"y", to_object(evaluation.y)}, {"ln_flux", to_object(evaluation.ln_flux)}};
+    if (evaluation.half_light_radius.count > 0) {
+        json["coverage"]["half_light_radius"] = to_object(evaluation.half_light_radius);
+        json["coverage"]["axis_ratio"] = to_object(evaluation.axis_ratio);
+    }
     if (const DrawnCounts& counts = evaluation.counts; counts.draws > 0) {
         json["draws"] = {{"draws", counts.draws},   {"box_px", options.box_px},         {"boxes", counts.boxes},
                          {"drawn", counts.drawn},   {"truth", counts.truth},            {"share_in_50", counts.share_in(0.5)},

@@ -25,7 +25,8 @@ void select_first_table(fits::FitsFile& file) {
 void require_columns(fits::FitsFile& file, std::initializer_list<std::string> names) {
     for (const std::string& name : names)
         if (!name.empty() && !file.has_column(name))
-            throw DataError(file.path().string() + ": the table of true sources has no column " + name);
+            throw DataError(file.path().string() + ": the table of true sources has no column " + name +
+                            "; name its columns with --x-column and so on");
 }
 
 }  // namespace
@@ -33,16 +34,23 @@ void require_columns(fits::FitsFile& file, std::initializer_list<std::string> na
 std::vector<TruthSource> read_simulated_truth(const std::filesystem::path& path) {
     auto file = fits::FitsFile::open(path);
     file.select("TRUTH");
-    require_columns(file, {"X_PX", "Y_PX", "FLUX_NMGY", "MAG", "IS_STAR", "LABELLED"});
+    require_columns(file, {"X_PX", "Y_PX", "FLUX_NMGY", "MAG", "IS_STAR", "LABELLED", "R_HALF_PX", "AXIS_RATIO"});
     const auto x = file.read_column<double>("X_PX");
     const auto y = file.read_column<double>("Y_PX");
     const auto flux = file.read_column<double>("FLUX_NMGY");
     const auto mag = file.read_column<double>("MAG");
     const auto star = file.read_column<std::int32_t>("IS_STAR");
     const auto labelled = file.read_column<std::int32_t>("LABELLED");
+    const auto radius = file.read_column<double>("R_HALF_PX");
+    const auto axis_ratio = file.read_column<double>("AXIS_RATIO");
     std::vector<TruthSource> truth;
-    for (std::size_t i = 0; i < x.size(); ++i)
-        truth.push_back({x[i], y[i], flux[i], mag[i], star[i] ? TruthKind::star : TruthKind::galaxy, labelled[i] != 0});
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        TruthSource& source =
+            truth.emplace_back(TruthSource{x[i], y[i], flux[i], mag[i], star[i] ? TruthKind::star : TruthKind::galaxy, labelled[i] != 0});
+        if (star[i]) continue;
+        source.half_light_radius_px = radius[i];
+        source.axis_ratio = axis_ratio[i];
+    }
     return truth;
 }
 

@@ -25,7 +25,7 @@ class Quality(Case):
         bright = self.evaluate(self.folder / "real/catalog.h5", REAL_FOLDER / "photoObj-000094-1-0012.fits")["brighter_than"]
         self.assertGreaterEqual(bright["recall"], 0.95)
         self.assertGreaterEqual(bright["precision"], 0.95)         # any row of PHOTO's
-        self.assertGreaterEqual(bright["strict_precision"], 0.89)  # rows that PHOTO resolved; target 0.90, less five detections of 308
+        self.assertGreaterEqual(bright["strict_precision"], 0.89)  # rows that PHOTO resolved; 0.907, less five detections of 313
 
     def test_held_out_simulations(self):
         """A fifth of the frames that docs/benchmarks.md uses."""
@@ -36,12 +36,14 @@ class Quality(Case):
         self.assertDone(run)
         scores = self.evaluate(self.folder / "simulated/catalog.h5", *sorted(frames.glob("truth-*.fits")))
         self.assertLessEqual(scores["calibration_error"], 0.03)
-        for name, coverage in scores["coverage"].items():
+        self.assertLessEqual(scores["type_calibration_error"], 0.03)
+        for name in ("x", "y", "ln_flux"):  # these frames' galaxies are not the model's: their shapes are scored, not tested
+            coverage = scores["coverage"][name]
             self.assertGreater(coverage["count"], 1000)
             self.assertLessEqual(abs(coverage["share_in_90"] - 0.9), 0.03, name)
         f1 = {bin["low_mag"]: bin["f1"] for bin in scores["bins"]}
         for mag in (17, 18, 19, 20):
-            self.assertGreater(f1[mag], 0.96, mag)  # 0.987 to 0.996 on twenty frames
+            self.assertGreater(f1[mag], 0.96, mag)  # 0.988 to 0.997 on twenty frames
 
 
 if __name__ == "__main__":

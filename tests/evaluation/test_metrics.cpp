@@ -51,7 +51,6 @@ struct Example {
         truth(150, 50, 19.2, TruthKind::star),  // only a candidate below .5 there: missed
         truth(30, 30, 19.5, TruthKind::galaxy), truth(60, 60, 19.9, TruthKind::star, false),  // need not be found
         truth(10, 50, 18.2, TruthKind::star),                                                 // on the border
-        truth(120, 40, 18.7, TruthKind::star),                                                // on a pixel that is not valid
     };
     std::vector<catalog::SourceRow> detections{
         detection(50.2, 49.9, 18.1, 0.9, 0.9),
@@ -60,14 +59,11 @@ struct Example {
         detection(60.1, 60, 19.8, 0.7),     // on the unlabelled source: no false positive
         detection(10, 50, 18.2, 0.9),       // border
         detection(80, 40, 19.1, 0.5),       // false positive
-        detection(120, 40, 18.7, 0.9),      // not valid
         detection(150.2, 50.1, 19.3, 0.3),  // not kept, but there
         detection(170, 70, 19.6, 0.1),      // not kept, not there
     };
-    Image<std::uint8_t> valid{100, 200, 1};
 
-    Example() { valid(40, 120) = 0; }
-    [[nodiscard]] FieldPair pair() const { return {detections, sources, 100, 200, &valid}; }
+    [[nodiscard]] FieldPair pair() const { return {detections, sources, 100, 200}; }
 };
 
 const EvaluationOptions k_options{.first_mag = 18, .last_mag = 21, .bright_mag = 19.9};
@@ -137,6 +133,40 @@ TEST_CASE("calibration uses all candidates and takes unlabelled sources for noth
     CHECK(result.y.inside_90 == 2);
     CHECK(result.ln_flux.inside_68 == 2);
     CHECK(result.ln_flux.inside_90 == 2);
+    // Types of the three that are there: .9 of a star, .7 and .2 of galaxies.
+    CHECK(result.typed == 3);
+    CHECK_THAT(result.type_calibration_error, WithinAbs((0.1 + 0.7 + 0.2) / 3, 1e-12));
+    CHECK(result.half_light_radius.count == 0);  // nothing is known of their shapes
+}
+
+TEST_CASE("shapes are judged on galaxies whose shape is known") {
+    std::vector<TruthSource> sources{truth(50, 50, 18.5, TruthKind::star), truth(60, 30, 18.5, TruthKind::galaxy),
+                                     truth(30, 60, 19, TruthKind::galaxy)};
+    std::vector<catalog::SourceRow> detections;
+    for (TruthSource& source : sources) {
+        catalog::SourceRow& row = detections.emplace_back(detection(source.x_px, source.y_px, source.mag, 0.9));
+        row.half_light_radius_px = 2;
+        row.half_light_radius_err_px = 0.5;
+        row.half_light_radius_low_px = 1.2;
+        row.half_light_radius_high_px = 3.1;
+        row.axis_ratio = 0.6;
+        row.axis_ratio_err = 0.1;
+        row.axis_ratio_low = 0.4;
+        row.axis_ratio_high = 0.8;
+        if (source.kind == TruthKind::star) continue;
+        source.half_light_radius_px = source.mag < 19 ? 2.4 : 2.9;  // within an error; within the 90 % interval alone
+        source.axis_ratio = source.mag < 19 ? 0.85 : 0.55;          // in neither; in both
+    }
+    const FieldPair pair{detections, sources, 100, 100};
+    const Evaluation result = evaluate(std::span{&pair, 1}, k_options);
+    CHECK(result.half_light_radius.count == 2);
+    CHECK(result.half_light_radius.inside_68 == 1);
+    CHECK(result.half_light_radius.inside_90 == 2);
+    CHECK(result.axis_ratio.inside_68 == 1);
+    CHECK(result.axis_ratio.inside_90 == 1);
+    CHECK_THAT(to_text(result),
+               ContainsSubstring("radius       2   0.500   1.000") && ContainsSubstring("calibration of p_star over 3 sources"));
+    CHECK(nlohmann::json::parse(to_json(result))["coverage"]["axis_ratio"]["share_in_90"] == 0.5);
 }
 
 TEST_CASE("pooling the same field twice doubles counts and leaves ratios") {
@@ -154,7 +184,7 @@ TEST_CASE("pooling the same field twice doubles counts and leaves ratios") {
 TEST_CASE("two detections of one source are one true and one false positive") {
     const std::vector<TruthSource> sources{truth(50, 50, 18.5, TruthKind::star)};
     const std::vector<catalog::SourceRow> twice{detection(50.3, 50, 18.5, 0.9), detection(49.9, 50, 18.5, 0.9)};
-    const FieldPair pair{twice, sources, 100, 100, nullptr};
+    const FieldPair pair{twice, sources, 100, 100};
     const Evaluation result = evaluate(std::span{&pair, 1}, k_options);
     CHECK(result.all.true_positives == 1);
     CHECK(result.all.false_positives == 1);
@@ -164,14 +194,14 @@ TEST_CASE("an unlabelled source nearer to the detection does not take it from th
     const std::vector<TruthSource> sources{truth(50.6, 50, 18.5, TruthKind::star),
                                            truth(50.1, 50, 24, TruthKind::star, false)};
     const std::vector<catalog::SourceRow> one{detection(50, 50, 18.5, 0.9)};
-    const FieldPair pair{one, sources, 100, 100, nullptr};
+    const FieldPair pair{one, sources, 100, 100};
     CHECK(evaluate(std::span{&pair, 1}, k_options).all.true_positives == 1);
 }
 
 TEST_CASE("a source found just off the border although its truth lies on it is neither right nor wrong") {
     const std::vector<TruthSource> sources{truth(23.8, 50, 18.5, TruthKind::star)};
     const std::vector<catalog::SourceRow> one{detection(24.1, 50, 18.5, 0.9)};
-    const FieldPair pair{one, sources, 100, 100, nullptr};
+    const FieldPair pair{one, sources, 100, 100};
     const Evaluation result = evaluate(std::span{&pair, 1}, k_options);
     CHECK(result.all.truth == 0);
     CHECK(result.all.true_positives == 0);

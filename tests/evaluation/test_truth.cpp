@@ -106,7 +106,9 @@ TEST_CASE("simulated truth is recognised by its HDU") {
                  {"FLUX_NMGY", "nmgy", "", Doubles{1, 0.5}},
                  {"MAG", "mag", "", Doubles{22.5, 23.25}},
                  {"IS_STAR", "", "", std::vector<std::int32_t>{1, 0}},
-                 {"LABELLED", "", "", std::vector<std::int32_t>{1, 0}}});
+                 {"LABELLED", "", "", std::vector<std::int32_t>{1, 0}},
+                 {"R_HALF_PX", "px", "", Doubles{std::nan(""), 2.25}},
+                 {"AXIS_RATIO", "", "", Doubles{std::nan(""), 0.7}}});
     const auto truth = read_truth(path, field_in_band("r"));
     REQUIRE(truth.size() == 2);
     CHECK(truth[0].kind == TruthKind::star);
@@ -117,6 +119,9 @@ TEST_CASE("simulated truth is recognised by its HDU") {
     CHECK(truth[1].y_px == 40);
     CHECK(truth[1].mag == 23.25);
     CHECK(truth[1].flux_nmgy == 0.5);
+    CHECK(std::isnan(truth[0].half_light_radius_px));
+    CHECK(truth[1].half_light_radius_px == 2.25);
+    CHECK(truth[1].axis_ratio == 0.7);
 
     write_table(folder / "short.fits", "TRUTH", {{"X_PX", "px", "", Doubles{10}}});
     CHECK_THAT(error_of([&] { return read_truth(folder / "short.fits", field_in_band("r")); }),

@@ -20,7 +20,7 @@ struct MatchedPair {
 /// matchings it gives one with the most pairs, and among those the least sum of Euclidean distances.
 /// Positions that are not finite match nothing. Pairs come in the order of `first`.
 /// @param may_match whether a position of the first list may be paired with one of the second, by their places; empty: any may
-/// @source Hansen et al. 2022, section 5.1: matches within 1 pixel in L-infinity, by assignment.
+/// @source Hansen et al. 2022, section 4: matches within 1 pixel in L-infinity, by assignment.
 [[nodiscard]] std::vector<MatchedPair> match_positions(std::span<const survey::PixelPosition> first,
                                                        std::span<const survey::PixelPosition> second, double limit_px = 1,
                                                        const std::function<bool(std::size_t, std::size_t)>& may_match = {});

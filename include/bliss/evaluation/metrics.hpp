@@ -1,7 +1,6 @@
 #pragma once
 
 #include "bliss/catalog/schema.hpp"
-#include "bliss/core/image.hpp"
 #include "bliss/evaluation/calibration.hpp"
 #include "bliss/evaluation/drawn_counts.hpp"
 #include "bliss/evaluation/truth.hpp"
@@ -35,7 +34,6 @@ struct FieldPair {
     std::span<const TruthSource> truth = {};
     std::int64_t height_px = 0;
     std::int64_t width_px = 0;
-    const Image<std::uint8_t>* valid = nullptr;  ///< (H, W), 0: what lies on this pixel is not counted; null: all count
     std::span<const catalog::SampleRow> samples = {};   ///< joint draws, if there are any
 };
 
@@ -89,6 +87,10 @@ struct Evaluation {
     Coverage x;
     Coverage y;
     Coverage ln_flux;  ///< the three over kept detections that are there
+    std::int64_t typed = 0;             ///< of these, those whose type is known
+    double type_calibration_error = 0;  ///< of their p_star
+    Coverage half_light_radius;
+    Coverage axis_ratio;  ///< the two over those that are galaxies of known shape
 
     DrawnCounts counts;     ///< of joint draws
 };
@@ -97,7 +99,7 @@ struct Evaluation {
 ///
 /// Matching is one to one by assignment, first with labelled truth, then what is left with the rest. Magnitude bins count a
 /// match by the true magnitude and a false positive by its own. A match counts when the true position counts.
-/// @source Hansen et al. 2022, section 5.1.
+/// @source Hansen et al. 2022, section 4 (table 1).
 [[nodiscard]] Evaluation evaluate(std::span<const FieldPair> fields, const EvaluationOptions& options);
 
 }  // namespace bliss::evaluation

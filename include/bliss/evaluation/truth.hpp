@@ -21,6 +21,8 @@ struct TruthSource {
     /// False: it is there but need not be found (fainter than what training labels; saturated; outside the survey's primary
     /// area). It is never counted as missed, and a detection of it is no false positive; calibration takes it for nothing.
     bool labelled = true;
+    double half_light_radius_px = std::numeric_limits<double>::quiet_NaN();  ///< of a galaxy above the atmosphere, circularised
+    double axis_ratio = std::numeric_limits<double>::quiet_NaN();            ///< minor to major axis
 };
 
 /// Columns of a table that is neither simulated truth nor PHOTO's. Positions are x and y, or ra and dec; brightness is mag
@@ -45,7 +47,7 @@ struct TruthColumns {
 [[nodiscard]] std::vector<TruthSource> read_truth(const std::filesystem::path& path, const catalog::FieldRow& field,
                                                   const TruthColumns& columns = {});
 
-/// HDU TRUTH: columns X_PX, Y_PX, FLUX_NMGY, MAG, IS_STAR, LABELLED.
+/// HDU TRUTH: columns X_PX, Y_PX, FLUX_NMGY, MAG, IS_STAR, LABELLED, and of galaxies R_HALF_PX, AXIS_RATIO.
 [[nodiscard]] std::vector<TruthSource> read_simulated_truth(const std::filesystem::path& path);
 
 /// PHOTO's catalogue of a frame, in one band (u, g, r, i or z): stars with PSFFLUX, galaxies with CMODELFLUX.
