@@ -3,6 +3,7 @@
 #include "bliss/inference/field.hpp"
 #include "bliss/inference/fields.hpp"
 #include "bliss/simulator/simulation.hpp"
+#include "bliss/tile/grid.hpp"
 #include "bliss/training/trainer.hpp"
 #include "command.hpp"
 
@@ -42,12 +43,13 @@ void bench_simulator(const training::TrainingConfig& config, const std::optional
     if (galaxies) decoder = galaxies->decoder->exported();
     simulator::SimulatorConfig simulator = config.simulator;
     if (rate > 0) simulator.conditions.sources_per_tile_low = simulator.conditions.sources_per_tile_high = rate;
-    const std::int64_t images = config.images_per_step, side = 4 * config.tiles_per_side + 48;
+    const std::int64_t images = config.images_per_step, side = config.tiles_per_side * config.encoder.tile_px + 2 * tile::k_padding_px;
     std::vector<float> electrons(static_cast<std::size_t>(images * side * side));
     std::vector<std::uint8_t> valid(electrons.size());
     std::uint32_t step = 0;
     const auto seconds = time_runs(runs, [&] {
-        simulator::simulate(simulator, decoder ? &*decoder : nullptr, {1, step++, 0}, {{electrons.data(), images, side, side}, valid.data()});
+        simulator::simulate(simulator, decoder ? &*decoder : nullptr, {1, step++, 0},
+                            {{electrons.data(), images, side, side}, valid.data()});
     });
     print_rate(rate > 0 ? fmt::format("simulator, {} sources a tile", rate) : "simulator, training's densities", seconds,
                static_cast<double>(images * config.tiles_per_side * config.tiles_per_side));

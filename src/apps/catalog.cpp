@@ -20,7 +20,8 @@ Command add_catalog(CLI::App& app) {
     parser->add_option("--threshold", options->threshold,
                        "p_source from which a source is in the mode catalogue (default: the configuration's)");
     parser->add_option("--floor", options->floor, "p_source down to which candidates are written (default: the configuration's)");
-    parser->add_option("--samples", options->samples, "joint draws from each field's posterior, to /samples (default: the configuration's)");
+    parser->add_option("--samples", options->samples,
+                       "joint draws from each field's posterior, to /samples (default: the configuration's)");
     parser->add_flag("--reconstruct", options->reconstruct,
                      "with --samples: also write each field's posterior mean image and residual, FITS and a picture, to reconstruction/");
     parser->add_option("--field", options->fields, "only these fields (RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...)");

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -39,14 +40,20 @@ void report(const std::string& text, const std::string& json, const std::string&
     fmt::print("{}", text);
 }
 
-/// Judges a model on simulated tiles. @collective
-int run_model(const Options& options, const Common& common, const comm::Communicator& comm) {
+/// @param options what means nothing for a file of this kind
+/// @throws ConfigError where one of them was given.
+void refuse(const std::vector<CLI::Option*>& options, const std::string& file, std::string_view kind) {
+    for (const CLI::Option* option : options) {
+        if (option->count() > 0) throw ConfigError(fmt::format("{} is {}: {} means nothing for it", file, kind, option->get_name()));
+    }
+}
+
+/// Judges a model on simulated tiles. @param meaningless options of catalogues @collective
+int run_model(const Options& options, const std::vector<CLI::Option*>& meaningless, const Common& common, const comm::Communicator& comm) {
     std::optional<encoder::Model> model;
     comm::agree_on(comm, [&] {
         model.emplace(encoder::load_model(options.file));
-        if (!options.truth.empty()) {
-            throw ConfigError(fmt::format("{} is a model: it is judged on images it simulates; --truth is for catalogues", options.file));
-        }
+        refuse(meaningless, options.file, "a model");
     });
     const auto compute = start_compute(common, comm);
     const training::Judgement judgement =
@@ -62,9 +69,10 @@ int run_catalog(const Options& options) {
     const double bins = (e.last_mag - e.first_mag) / e.mag_step;
     constexpr double k_most_bins = 1000;
     if (!(bins > 0.5 && bins < k_most_bins && std::abs(bins - std::round(bins)) < 1e-6)) {
-        throw ConfigError(fmt::format("--first-mag {}, --last-mag {}: must be a whole number of --mag-step {} apart, at most {}, the fainter "
-                                      "last",
-                                      e.first_mag, e.last_mag, e.mag_step, k_most_bins));
+        throw ConfigError(
+            fmt::format("--first-mag {}, --last-mag {}: must be a whole number of --mag-step {} apart, at most {}, the fainter "
+                        "last",
+                        e.first_mag, e.last_mag, e.mag_step, k_most_bins));
     }
     const catalog::Catalog catalog = catalog::read_catalog(options.file);
     std::vector<const catalog::FieldRow*> fields;
@@ -99,10 +107,13 @@ int run_catalog(const Options& options) {
 
 Command add_evaluate(CLI::App& app) {
     auto options = std::make_shared<Options>();
-    CLI::App* parser = app.add_subcommand("evaluate", "scores of a catalogue against truth; or how well calibrated a model's posteriors are");
+    CLI::App* parser =
+        app.add_subcommand("evaluate", "scores of a catalogue against truth; or how well calibrated a model's posteriors are");
     parser->add_option("file", options->file, "catalog.h5, or a model")->required();
     parser->add_option("--truth", options->truth, "catalogue: truth of each finished field: of simulate, photoObj, or any FITS table");
-    parser->add_option("--tiles", options->tiles, "model: simulated tiles it is judged on")->check(CLI::Range(1.0, 1e12))->capture_default_str();
+    parser->add_option("--tiles", options->tiles, "model: simulated tiles it is judged on")
+        ->check(CLI::Range(1.0, 1e12))
+        ->capture_default_str();
     parser->add_option("--seed", options->seed, "model: of the simulated tiles")->check(CLI::NonNegativeNumber)->capture_default_str();
     parser->add_option("--json", options->json, "also write the scores to this file as JSON ('-': print JSON instead of text)");
     parser->add_option("--field", options->field, "only this field (RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...)");
@@ -133,10 +144,18 @@ Command add_evaluate(CLI::App& app) {
     parser->add_option("--flux-column", c.flux, "any table: column of flux, nmgy");
     parser->add_option("--type-column", c.type, "any table: column of the type, a number");
     parser->add_option("--star-value", c.star_value, "any table: value of the type that means star")->capture_default_str();
-    return {parser, [options](const Common& common, const comm::Communicator& comm) {
+    std::vector<CLI::Option*> of_model{parser->get_option("--tiles"), parser->get_option("--seed")}, of_catalogue;
+    for (CLI::Option* option : parser->get_options()) {
+        const bool of_both = option->get_positional() || option->check_name("--json") || option->check_name("--help");
+        if (!of_both && std::ranges::find(of_model, option) == of_model.end()) of_catalogue.push_back(option);
+    }
+    return {parser, [options, of_model, of_catalogue](const Common& common, const comm::Communicator& comm) {
                 bool catalogue = false;
-                comm::agree_on(comm, [&] { catalogue = is_hdf5(options->file); });
-                if (!catalogue) return run_model(*options, common, comm);
+                comm::agree_on(comm, [&] {
+                    catalogue = is_hdf5(options->file);
+                    if (catalogue) refuse(of_model, options->file, "a catalogue");
+                });
+                if (!catalogue) return run_model(*options, of_catalogue, common, comm);
                 return comm.rank() == 0 ? run_catalog(*options) : int{k_exit_done};
             }};
 }

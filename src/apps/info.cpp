@@ -51,6 +51,17 @@ void print_tensors(const std::string& path) {
         fmt::print("{}: training checkpoint at step {}\n\n{}\n", path, file.metadata.at("step"), file.metadata.at("configuration"));
         return;
     }
+    if (format != file.metadata.end() && format->second == "bliss-galaxies") {
+        const encoder::Galaxies galaxies = encoder::load_galaxies(path);
+        const auto text = [&](const char* key) {
+            const auto found = file.metadata.find(key);
+            return found == file.metadata.end() ? std::string{} : found->second;
+        };
+        fmt::print("{}: galaxy decoder, {} latents, {} Gaussians, made by bliss-mpi {}\n", path, galaxies.config.latents,
+                   galaxies.config.gaussians, text("program_version"));
+        fmt::print("  on galaxies it had not seen: {}\n\n{}\n", text("report"), text("settings"));
+        return;
+    }
     const encoder::Model model = encoder::load_model(path);
     const encoder::ModelCard& card = model.card;
     std::int64_t weights = 0;
@@ -73,8 +84,8 @@ void print_tensors(const std::string& path) {
 
 Command add_info(CLI::App& app) {
     auto path = std::make_shared<std::string>();
-    CLI::App* parser = app.add_subcommand("info", "what a model, catalogue or checkpoint holds");
-    parser->add_option("file", *path, "model.safetensors, catalog.h5 or checkpoint.safetensors")->required();
+    CLI::App* parser = app.add_subcommand("info", "what a model, catalogue, checkpoint or galaxy decoder holds");
+    parser->add_option("file", *path, "model.safetensors, catalog.h5, checkpoint.safetensors or galaxies.safetensors")->required();
     return {parser, [path](const Common&, const comm::Communicator& comm) {
                 if (comm.rank() != 0) return k_exit_done;
                 if (is_hdf5(*path)) print_catalog(*path);

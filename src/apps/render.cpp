@@ -34,9 +34,10 @@ int run(const Options& options, const Common& common) {
             fmt::print("{}: model.fits, residual.fits, residual.png\n", options.output);
             return k_exit_done;
         }
-        throw DataError(fmt::format("{}: holds no field {}", options.catalog, options.field));
+        throw DataError(fmt::format("{}: holds no field {}; bliss-mpi info lists those there are", options.catalog, options.field));
     }
-    throw ConfigError(fmt::format("{}: names no field {}", options.config, options.field));
+    throw ConfigError(
+        fmt::format("{}: names no field {}; give the configuration the catalogue was made with", options.config, options.field));
 }
 
 }  // namespace

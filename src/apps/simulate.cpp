@@ -7,6 +7,22 @@
 
 namespace bliss::apps {
 
+namespace {
+
+/// What galaxies are drawn from; nothing for those of bulge and disk. @throws ConfigError, DataError
+std::optional<simulator::GalaxyDecoder> load_decoder(const simulator::FramesConfig& config, const std::filesystem::path& folder) {
+    if (config.simulator.prior.galaxies != simulator::GalaxyModel::learnt) {
+        if (config.galaxy_model.empty()) return {};
+        throw ConfigError("galaxy_model is given, but simulator.prior.galaxies is \"bulge_disk\": set it to \"learnt\"");
+    }
+    if (config.galaxy_model.empty()) {
+        throw ConfigError("simulator.prior.galaxies is \"learnt\": name the file of their decoder with galaxy_model");
+    }
+    return encoder::load_galaxies(folder / config.galaxy_model).decoder->exported();
+}
+
+}  // namespace
+
 Command add_simulate(CLI::App& app) {
     struct Options {
         std::string config;
@@ -19,23 +35,16 @@ Command add_simulate(CLI::App& app) {
     return {parser, [options](const Common& common, const comm::Communicator& comm) {
                 const auto config = read_config<simulator::FramesConfig>(options->config, common, comm);
                 const auto compute = start_compute(common, comm);
+                std::optional<simulator::GalaxyDecoder> decoder;
+                comm::agree_on(comm, [&] {
+                    simulator::check_simulator(config.simulator);
+                    decoder = load_decoder(config, std::filesystem::absolute(options->config).parent_path());
+                });
                 if (common.dry_run) {
                     spdlog::info("would write {} frames of {} x {} pixels to {}", config.frames, config.height_px, config.width_px,
                                  options->output);
                     return k_exit_done;
                 }
-                std::optional<simulator::GalaxyDecoder> decoder;
-                comm::agree_on(comm, [&] {
-                    if (config.simulator.prior.galaxies != simulator::GalaxyModel::learnt) {
-                        if (config.galaxy_model.empty()) return;
-                        throw ConfigError("galaxy_model is given, but simulator.prior.galaxies is \"bulge_disk\": set it to \"learnt\"");
-                    }
-                    if (config.galaxy_model.empty()) {
-                        throw ConfigError("simulator.prior.galaxies is \"learnt\": name the file of their decoder with galaxy_model");
-                    }
-                    const auto folder = std::filesystem::absolute(options->config).parent_path();
-                    decoder = encoder::load_galaxies(folder / config.galaxy_model).decoder->exported();
-                });
                 simulator::write_frames(config, decoder ? &*decoder : nullptr, options->output, comm);
                 if (comm.rank() == 0) fmt::print("{}: {} frames with truth\n", options->output, config.frames);
                 return k_exit_done;

@@ -53,8 +53,9 @@ constexpr Member k_source_members[] = {
     BLISS_MEMBER(SourceRow, angle_err_deg, Type::f64, 1, "deg", "half the central 68.3 % interval of angle_deg"),
     BLISS_MEMBER(SourceRow, p_fit, Type::f64, 1, "",
                  "posterior predictive p-value of the pixels within one FWHM of the PSF; NaN with fewer than 8 joint draws"),
-    BLISS_MEMBER(SourceRow, surroundings_sigma, Type::f64, 1, "",
-                 "light within 12 px that the posterior does not expect, in predictive standard deviations; NaN with fewer than 8 joint draws"),
+    BLISS_MEMBER(
+        SourceRow, surroundings_sigma, Type::f64, 1, "",
+        "light within 12 px that the posterior does not expect, in predictive standard deviations; NaN with fewer than 8 joint draws"),
     BLISS_MEMBER(SourceRow, flags, Type::u32, 1, "",
                  "bits: 1 pixels not valid within 3 px, 2 within 24 px of the frame's edge, 4 joined over tiles, 8 not "
                  "alone in its tile, 16 in the mode catalogue (p_source at least the threshold), 32 the pixel at its "
@@ -90,7 +91,8 @@ constexpr Member k_field_members[] = {
     BLISS_MEMBER(FieldRow, source_count, Type::i64, 1, "", "rows in /catalog"),
     BLISS_MEMBER(FieldRow, first_sample, Type::i64, 1, "", "first row in /samples"),
     BLISS_MEMBER(FieldRow, sample_count, Type::i64, 1, "", "rows in /samples, over all joint draws"),
-    BLISS_MEMBER(FieldRow, expected_sources, Type::f64, 1, "", "expected number of sources on the image under the posterior"),
+    BLISS_MEMBER(FieldRow, expected_sources, Type::f64, 1, "",
+                 "expected number of sources under the posterior, where the image shows anything"),
     BLISS_MEMBER(FieldRow, ra_deg, Type::f64, 1, "deg", "right ascension (ICRS) of the image's centre, NaN without a WCS"),
     BLISS_MEMBER(FieldRow, dec_deg, Type::f64, 1, "deg", "declination (ICRS) of the image's centre, NaN without a WCS"),
     BLISS_MEMBER(FieldRow, corner_ra_deg, Type::f64, 4, "deg", "right ascension of pixels (0,0), (0,W-1), (H-1,W-1), (H-1,0)"),
@@ -106,12 +108,15 @@ constexpr Member k_field_members[] = {
     BLISS_MEMBER(FieldRow, star_alpha, Type::f64, 1, "", "prior Pareto exponent of their fluxes"),
     BLISS_MEMBER(FieldRow, galaxy_alpha, Type::f64, 1, "", "prior Pareto exponent of galaxies' fluxes"),
     BLISS_MEMBER(FieldRow, p_fit, Type::f64, 1, "", "posterior predictive p-value of all valid pixels; NaN with fewer than 8 joint draws"),
-    BLISS_MEMBER(FieldRow, chi2_per_px, Type::f64, 1, "", "mean squared residual in predictive standard deviations; NaN with fewer than 8 joint draws"),
-    BLISS_MEMBER(FieldRow, unexplained_share, Type::f64, 1, "",
-                 "share of 4x4-pixel cells whose light is 5 or more standard deviations from what is expected; NaN with fewer than 8 joint draws"),
-    BLISS_MEMBER(FieldRow, prior_flags, Type::u32, 1, "",
-                 "bits: 1 source rate outside the model's training range, 2 types or fluxes weigh over ten times more or less than in training, "
-                 "4 the density found is outside the training range"),
+    BLISS_MEMBER(FieldRow, chi2_per_px, Type::f64, 1, "",
+                 "mean squared residual in predictive standard deviations; NaN with fewer than 8 joint draws"),
+    BLISS_MEMBER(
+        FieldRow, unexplained_share, Type::f64, 1, "",
+        "share of 4x4-pixel cells whose light is 5 or more standard deviations from what is expected; NaN with fewer than 8 joint draws"),
+    BLISS_MEMBER(
+        FieldRow, prior_flags, Type::u32, 1, "",
+        "bits: 1 source rate outside the model's training range, 2 types or fluxes weigh over ten times more or less than in training, "
+        "4 the density found is outside the training range"),
     BLISS_MEMBER(FieldRow, has_mask, Type::i32, 1, "", "1 where a mask of bad pixels was read"),
     BLISS_MEMBER(FieldRow, reason, Type::text, sizeof(FieldRow::reason), "", "why the field failed; empty when done"),
 };

@@ -52,4 +52,12 @@ void write_file(const std::filesystem::path& path, std::string_view content) {
     file.commit();
 }
 
+void create_output_folder(const std::filesystem::path& folder) {
+    std::error_code status;
+    std::filesystem::create_directories(folder, status);
+    if (!status) return;
+    throw IoError(
+        fmt::format("{}: the output folder cannot be created ({}); name another with --output", folder.string(), status.message()));
+}
+
 }  // namespace bliss

@@ -54,14 +54,4 @@ AffineCouplings::Inverse AffineCouplings::inverse(const at::Tensor& y, const at:
     return out;
 }
 
-std::vector<at::Tensor> AffineCouplings::parameters() const {
-    std::vector<at::Tensor> out;
-    for (const Layer& layer : layers_) {
-        for (const auto& linear : {layer.hidden, layer.out, layer.context}) {
-            if (linear) out.insert(out.end(), {linear->weight, linear->bias});
-        }
-    }
-    return out;
-}
-
 }  // namespace bliss::encoder

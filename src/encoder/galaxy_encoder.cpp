@@ -40,7 +40,8 @@ at::Tensor ShapePosterior::draw(const at::Tensor& numbers) const {
     const at::Tensor of_parts = mean.unsqueeze(3) + torch::linalg_solve_triangular(precision_factor.transpose(2, 3), normals, true);
     const at::Tensor below = torch::cumsum(torch::exp(log_weight), 1).slice(1, 0, -1).unsqueeze(1);                  // (n, 1, P - 1)
     const at::Tensor part = (numbers.slice(2, 0, 1) > below).sum(2);                                                 // (n, K)
-    const at::Tensor drawn = of_parts.permute({0, 3, 1, 2}).gather(2, part.view({part.size(0), -1, 1, 1}).expand({-1, -1, 1, n})).squeeze(2);
+    const at::Tensor drawn =
+        of_parts.permute({0, 3, 1, 2}).gather(2, part.view({part.size(0), -1, 1, 1}).expand({-1, -1, 1, n})).squeeze(2);
     return couplings.forward(drawn, context);
 }
 

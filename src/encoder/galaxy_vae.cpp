@@ -83,8 +83,6 @@ GaussianMixture GalaxyDecoderNetImpl::decode(const at::Tensor& codes) {
     return out;
 }
 
-std::vector<at::Tensor> GalaxyDecoderNetImpl::coupling_parameters() const { return couplings_.parameters(); }
-
 simulator::GalaxyDecoder GalaxyDecoderNetImpl::exported() const {
     std::vector<simulator::CouplingLayer> couplings;
     for (const AffineCouplings::Layer& layer : couplings_.layers()) {

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
 
+#include <cmath>
+
 namespace bliss::encoder {
 namespace {
 
@@ -63,9 +65,12 @@ void assign(const std::map<std::string, at::Tensor>& targets, const std::map<std
     const torch::NoGradGuard no_grad;
     for (const auto& [name, target] : targets) {
         const auto found = weights.find(name);
-        if (found == weights.end()) throw DataError(fmt::format("{}: has no weights '{}'", source, name));
+        if (found == weights.end())
+            throw DataError(fmt::format("{}: has no weights '{}': its parts do not fit each other; train it again", source, name));
         if (found->second.sizes() != target.sizes()) {
-            throw DataError(fmt::format("{}: weights '{}' have another shape than the model's", source, name));
+            throw DataError(fmt::format(
+                "{}: weights '{}' have another shape than its configuration says: its parts do not fit each other; train it again", source,
+                name));
         }
         at::Tensor{target}.copy_(found->second);
     }
@@ -73,7 +78,8 @@ void assign(const std::map<std::string, at::Tensor>& targets, const std::map<std
 
 std::string metadata(const TensorFile& file, const std::string& key, const std::filesystem::path& path) {
     const auto found = file.metadata.find(key);
-    if (found == file.metadata.end()) throw DataError(fmt::format("{}: not a bliss model (it has no '{}')", path.string(), key));
+    if (found == file.metadata.end())
+        throw DataError(fmt::format("{}: not a bliss model (it has no '{}'); give a file that bliss-mpi train wrote", path.string(), key));
     return found->second;
 }
 
@@ -83,6 +89,27 @@ Galaxies galaxies_of(const TensorFile& file, const std::filesystem::path& path) 
     galaxies.decoder = GalaxyDecoderNet{galaxies.config};
     assign(galaxy_weights(galaxies), file.tensors, path.string());
     return galaxies;
+}
+
+/// @throws DataError where the parts of a model do not fit each other, or hold numbers that nothing can be read with.
+void check_parts(const Model& model, const std::string& source) {
+    const auto require = [&](bool fits, std::string_view what) {
+        if (!fits) throw DataError(fmt::format("{}: {}; train it again", source, what));
+    };
+    try {
+        simulator::check_prior(model.prior);
+    } catch (const ConfigError& error) {
+        require(false, fmt::format("its prior is none ({})", error.what()));
+    }
+    require(model.prior.galaxies != simulator::GalaxyModel::learnt || model.galaxies,
+            "its prior is of learnt galaxies, but it holds no decoder");
+    require(model.config.flux_low_e <= model.prior.label_flux_min_e,
+            "its posterior's least flux is above the faintest source of its prior");
+    const double low = model.card.sources_per_tile_low, high = model.card.sources_per_tile_high;
+    require(low > 0 && low <= high && std::isfinite(high), "its card gives no range of source rates");
+    for (const auto& [name, weights] : named_weights(model)) {
+        require(weights.isfinite().all().item<bool>(), fmt::format("weights '{}' are not finite", name));
+    }
 }
 
 }  // namespace
@@ -124,7 +151,8 @@ Galaxies load_galaxies(const std::filesystem::path& path) {
     const TensorFile file = read_tensor_file(path);
     const std::string format = metadata(file, "format", path);
     if (format != k_format && format != k_galaxies_format) {
-        throw DataError(fmt::format("{}: neither a model nor a galaxy decoder of bliss", path.string()));
+        throw DataError(
+            fmt::format("{}: neither a model nor a galaxy decoder of bliss; give a file that bliss-mpi train wrote", path.string()));
     }
     if (!file.metadata.contains(k_galaxies_key)) {
         throw DataError(fmt::format("{}: the model holds no galaxy decoder; it was trained on bulge + disk galaxies", path.string()));
@@ -146,7 +174,8 @@ void save_model(const std::filesystem::path& path, const Model& model) {
 
 Model load_model(const std::filesystem::path& path) {
     const TensorFile file = read_tensor_file(path);
-    if (metadata(file, "format", path) != k_format) throw DataError(fmt::format("{}: not a bliss model", path.string()));
+    if (metadata(file, "format", path) != k_format)
+        throw DataError(fmt::format("{}: not a bliss model; give a model.safetensors that bliss-mpi train wrote", path.string()));
     const std::string version = metadata(file, "version", path);
     if (version != std::to_string(k_model_version)) {
         throw DataError(fmt::format("{}: model version {}, this program reads version {}; train it again or use the program it "
@@ -166,6 +195,7 @@ Model load_model(const std::filesystem::path& path) {
         throw DataError(fmt::format("{}: its model card cannot be read ({})", path.string(), error.what()));
     }
     assign_weights(model, file.tensors, path.string());
+    check_parts(model, path.string());
     return model;
 }
 

@@ -12,13 +12,14 @@ void describe(ConfigVisitor& visitor, EncoderConfig& config) {
     visitor.field("bands", config.bands, "bands the networks read, in this order");
     visitor.field("tile_px", config.tile_px, "side of a tile, pixels: 4, or 2 for crowded fields", Range{2, 4});
     visitor.field("max_sources", config.max_sources, "most sources in a tile (M)", Range{1, 4});
-    visitor.field("reach", config.reach, "tiles around one, on each side, that its posterior is told of; 0: tiles are independent", Range{0, 2});
+    visitor.field("reach", config.reach, "tiles around one, on each side, that its posterior is told of; 0: tiles are independent",
+                  Range{0, 2});
     visitor.field("components", config.components, "parts of a source's posterior of location and flux (C)", Range{1, 4});
-    visitor.field("shape_components", config.shape_components, "parts of the posterior of a galaxy's shape (P)", Range{1, 4});
+    visitor.field("shape_components", config.shape_components, "parts of the posterior of a galaxy's shape (P)", Range{1, 8});
     visitor.field("shape_couplings", config.shape_couplings, "affine couplings that bend that posterior", Range{0, 16});
     visitor.field("width_terms", config.width_terms, "terms of a correction of the widths of location and flux by brightness", Range{0, 8});
-    visitor.field("flux_low_e", config.flux_low_e, "least flux of a source's posterior, electrons: simulator.prior.label_flux_min_e; 0: none",
-                  Range{0, 1e12});
+    visitor.field("flux_low_e", config.flux_low_e,
+                  "least flux of a source's posterior, electrons: simulator.prior.label_flux_min_e; 0: none", Range{0, 1e12});
     visitor.field("width", config.width, "width of the detection encoder: 2, later 4 times as many channels", Range{4, 256});
     visitor.field("head_width", config.head_width, "hidden channels of the detection head", Range{4, 1024});
     visitor.field("classifier_width", config.classifier_width, "width of the classification encoder: 2, 3, later 4 times as many channels",
@@ -28,9 +29,11 @@ void describe(ConfigVisitor& visitor, EncoderConfig& config) {
 }
 
 void check_encoder(const EncoderConfig& config) {
-    if (config.tile_px != 4 && config.tile_px != 2) throw ConfigError(fmt::format("encoder.tile_px is {}: a tile has 4 or 2 pixels a side", config.tile_px));
+    if (config.tile_px != 4 && config.tile_px != 2)
+        throw ConfigError(fmt::format("encoder.tile_px is {}: a tile has 4 or 2 pixels a side", config.tile_px));
     if (config.compression_scales.empty()) throw ConfigError("encoder.compression_scales is empty: the networks need at least one channel");
-    if (config.bands.size() != 1) throw ConfigError(fmt::format("encoder.bands names {} bands; the simulator draws one", config.bands.size()));
+    if (config.bands.size() != 1)
+        throw ConfigError(fmt::format("encoder.bands names {} bands; the simulator draws one", config.bands.size()));
 }
 
 std::array<float, k_condition_count> conditioning(const survey::Psf& psf, double background_e) {

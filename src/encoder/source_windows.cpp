@@ -51,7 +51,8 @@ void add_star_channels(SourceWindows& windows, double compression_scale) {
     constexpr std::int64_t pixels = k_side * k_side;
     const std::int64_t n = windows.given.size(0);
     at::Tensor profile = torch::empty({n, 1, k_side, k_side}), peak = torch::empty({n, 1, 1, 1});
-    const at::Tensor given = windows.given.contiguous(), index = windows.psf_index.contiguous(), profiles = windows.psf_profiles.contiguous();
+    const at::Tensor given = windows.given.contiguous(), index = windows.psf_index.contiguous(),
+                     profiles = windows.psf_profiles.contiguous();
     at::parallel_for(0, n, 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t k = begin; k < end; ++k) {
             const float* const table = profiles.data_ptr<float>() + index.data_ptr<std::int64_t>()[k] * (k_profile_length + 1);

@@ -10,6 +10,8 @@ namespace {
 
 /// All draws of a field are held in memory.
 constexpr double k_most_samples = 4096;
+/// One a pixel.
+constexpr double k_most_sources_per_tile = 16;
 
 }  // namespace
 
@@ -23,8 +25,10 @@ void describe(ConfigVisitor& visitor, SurveyConfig& config) {
 }
 
 void describe(ConfigVisitor& visitor, PriorSettings& config) {
-    visitor.field("star_fraction", config.star_fraction, "share of stars among sources above the model's limit; 0: as trained", Range{0, 0.999});
-    visitor.field("star_alpha", config.star_alpha, "Pareto exponent of star fluxes; 0: as trained (crowded fields: drawn with the stars)", Range{0, 10});
+    visitor.field("star_fraction", config.star_fraction, "share of stars among sources above the model's limit; 0: as trained",
+                  Range{0, 0.999});
+    visitor.field("star_alpha", config.star_alpha, "Pareto exponent of star fluxes; 0: as trained (crowded fields: drawn with the stars)",
+                  Range{0, 10});
     visitor.field("galaxy_alpha", config.galaxy_alpha, "Pareto exponent of galaxy fluxes; 0: as trained", Range{0, 10});
     visitor.field("estimate", config.estimate,
                   "source rate, share of stars and exponents are estimated from each field, beginning with these (empirical Bayes)");
@@ -48,10 +52,12 @@ void describe(ConfigVisitor& visitor, CatalogConfig& config) {
     visitor.field("seed", config.seed, "of the draws", k_not_negative);
     visitor.field("reconstruct", config.reconstruct,
                   "write each field's posterior mean image and residual to reconstruction/ beside the catalogue");
-    visitor.field("independent_tiles", config.independent_tiles, "tiles are told nothing of each other, for comparison: sources on borders suffer");
+    visitor.field("independent_tiles", config.independent_tiles,
+                  "tiles are told nothing of each other, for comparison: sources on borders suffer");
     visitor.field("sources_per_tile", config.sources_per_tile,
                   "prior rate of the survey per 4x4-pixel tile, sources above the model's limit; 0: as trained (crowded fields: drawn with "
-                  "the stars)", k_not_negative);
+                  "the stars)",
+                  Range{0, k_most_sources_per_tile});
     encoder::describe_precision(visitor, config.precision);
     visitor.section("prior", config.prior);
     visitor.section("stars", config.stars);
@@ -68,9 +74,10 @@ void check_catalog(const CatalogConfig& config) {
                                       config.threshold, config.floor));
     }
     if (config.reconstruct && config.samples < Reconstruction::k_least_draws) {
-        throw ConfigError(fmt::format("reconstruct: what the posterior expects is a mean over joint draws; ask for at least {}, for example with "
-                                      "--samples 32",
-                                      Reconstruction::k_least_draws));
+        throw ConfigError(
+            fmt::format("reconstruct: what the posterior expects is a mean over joint draws; ask for at least {}, for example with "
+                        "--samples 32",
+                        Reconstruction::k_least_draws));
     }
     if (config.survey.kind == SurveyKind::sdss && config.survey.fields.empty()) {
         throw ConfigError("survey.fields is empty: name fields as RUN-CAMCOL-FIELD, for example [\"94-1-12\"]");

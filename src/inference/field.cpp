@@ -43,12 +43,13 @@ double lap(Clock::time_point& start) {
     return seconds;
 }
 
-/// Expected sources per 4x4-pixel tile of valid image.
-double density_of(const catalog::FieldRow& field) {
-    return field.expected_sources / (static_cast<double>(tile::TileGrid{field.height_px, field.width_px}.size()) * field.valid_share);
+/// Area of a number of tiles, in tiles of 4x4 pixels: what rates are said for.
+double area_of(std::int64_t tiles, std::int64_t tile_px) {
+    return static_cast<double>(tiles * tile_px * tile_px) / static_cast<double>(tile::k_tile_px * tile::k_tile_px);
 }
 
-void warn_outside_training(const encoder::ModelCard& card, const catalog::FieldRow& field, const std::string& source) {
+/// @param density sources found, per 4x4-pixel tile
+void warn_outside_training(const encoder::ModelCard& card, const catalog::FieldRow& field, double density, const std::string& source) {
     const auto outside = [&](std::string_view what, double value, double low, double high) {
         if (value >= low && value <= high) return;
         spdlog::warn("{}: {} {:.4g} is outside the model's training range {:.4g} to {:.4g}; probabilities may be off", source, what,
@@ -57,17 +58,19 @@ void warn_outside_training(const encoder::ModelCard& card, const catalog::FieldR
     outside("PSF FWHM (px)", field.psf_fwhm_px, card.psf_fwhm_px_low, card.psf_fwhm_px_high);
     outside("background (electrons)", field.background_e, card.background_e_low, card.background_e_high);
     if ((field.prior_flags & catalog::k_prior_rate_outside) != 0) {
-        spdlog::warn("{}: the prior of {:.4g} sources a tile is outside the model's training range {:.4g} to {:.4g}; beyond it only odds move",
-                     source, double{field.sources_per_tile}, card.sources_per_tile_low, card.sources_per_tile_high);
+        spdlog::warn(
+            "{}: the prior of {:.4g} sources a tile is outside the model's training range {:.4g} to {:.4g}; beyond it only odds move",
+            source, double{field.sources_per_tile}, card.sources_per_tile_low, card.sources_per_tile_high);
     }
     if ((field.prior_flags & catalog::k_prior_far) != 0) {
-        spdlog::warn("{}: the prior (share of stars {:.3g}, exponents {:.3g} and {:.3g}) weighs some sources over ten times more or less than "
-                     "the model's training did; their probabilities lean on what was rare in it",
-                     source, double{field.star_fraction}, double{field.star_alpha}, double{field.galaxy_alpha});
+        spdlog::warn(
+            "{}: the prior (share of stars {:.3g}, exponents {:.3g} and {:.3g}) weighs some sources over ten times more or less than "
+            "the model's training did; their probabilities lean on what was rare in it",
+            source, double{field.star_fraction}, double{field.star_alpha}, double{field.galaxy_alpha});
     }
     if ((field.prior_flags & catalog::k_density_outside) != 0) {
         spdlog::warn("{}: {:.4f} sources per tile are outside the model's training range ({:.4f} to {:.4f}); use a model for such fields",
-                     source, density_of(field), card.sources_per_tile_low, card.sources_per_tile_high);
+                     source, density, card.sources_per_tile_low, card.sources_per_tile_high);
     }
 }
 
@@ -83,7 +86,8 @@ FieldPrior wanted_prior(const encoder::Model& model, const CatalogConfig& config
 
 /// The nearest prior that the networks can be told: the training's, with the source rate.
 FieldPrior told_prior(const encoder::Model& model, const FieldPrior& wanted) {
-    return prior_above_limit(model.prior, std::clamp(wanted.sources_per_tile, model.card.sources_per_tile_low, model.card.sources_per_tile_high));
+    return prior_above_limit(model.prior,
+                             std::clamp(wanted.sources_per_tile, model.card.sources_per_tile_low, model.card.sources_per_tile_high));
 }
 
 std::vector<WeighedSource> weighed(const std::vector<Source>& sources, const std::vector<double>& p_star) {
@@ -100,16 +104,16 @@ double change(const FieldPrior& a, const FieldPrior& b) {
 }
 
 /// Puts the prior that was used into the field's row, and how both it and what was found lie to the training's.
-void record(const FieldPrior& prior, const PriorShift& shift, const encoder::ModelCard& card, catalog::FieldRow& field) {
+/// @param density sources found, per 4x4-pixel tile
+void record(const FieldPrior& prior, const PriorShift& shift, const encoder::ModelCard& card, double density, catalog::FieldRow& field) {
     field.sources_per_tile = prior.sources_per_tile;
     field.star_fraction = prior.star_fraction;
     field.star_alpha = prior.star_alpha;
     field.galaxy_alpha = prior.galaxy_alpha;
     const bool outside = prior.sources_per_tile < card.sources_per_tile_low || prior.sources_per_tile > card.sources_per_tile_high;
-    const double density = density_of(field);
     const bool unusual = density < card.sources_per_tile_low || density > card.sources_per_tile_high;
-    field.prior_flags = (outside ? catalog::k_prior_rate_outside : 0u) | (shift.largest_factor() > k_far_factor ? catalog::k_prior_far : 0u) |
-                        (unusual ? catalog::k_density_outside : 0u);
+    field.prior_flags = (outside ? catalog::k_prior_rate_outside : 0u) |
+                        (shift.largest_factor() > k_far_factor ? catalog::k_prior_far : 0u) | (unusual ? catalog::k_density_outside : 0u);
 }
 
 /// One number of a field, whatever other fields are catalogued with it.
@@ -173,9 +177,10 @@ struct UnderPrior {
     FieldSources found;
 
     /// Tells the networks the prior's source rate; what is left of it outside their training range moves the odds, as do types and fluxes.
-    UnderPrior(const encoder::Model& model, const CatalogConfig& config, const survey::Frame& frame, FrameInput& input, const at::Tensor& trunk,
-               const FieldPrior& prior, double floor)
-        : shift{model.prior, told_prior(model, prior), prior}, chain{chain_of(model, config, input, trunk, prior, shift)},
+    UnderPrior(const encoder::Model& model, const CatalogConfig& config, const survey::Frame& frame, FrameInput& input,
+               const at::Tensor& trunk, const FieldPrior& prior, double floor)
+        : shift{model.prior, told_prior(model, prior), prior},
+          chain{chain_of(model, config, input, trunk, prior, shift)},
           found{find_sources(chain, floor)} {
         const auto is_off = [&](const Source& source) { return off_frame(frame, source.x_px.median, source.y_px.median); };
         for (const Source& source : found.sources) found.expected_sources -= is_off(source) ? source.p_source : 0;
@@ -188,23 +193,26 @@ private:
         encoder::EncoderConfig asked = model.config;
         if (config.independent_tiles) asked.reach = 0;
         input.conditions.rate = torch::full({1, 1}, encoder::rate_conditioning(told_prior(model, prior).sources_per_tile));
-        return {model.detection, asked, input.conditions, trunk, shift};
+        return {model.detection, asked, input.conditions, trunk, shift, input.seen};
     }
 };
 
 /// Expectation maximisation from the prior given.
 FieldPrior estimate_prior(const encoder::Model& model, const CatalogConfig& config, const survey::Frame& frame, FrameInput& input,
                           const at::Tensor& trunk, FieldPrior prior) {
-    const double tiles = static_cast<double>(tile::TileGrid{frame.height(), frame.width()}.size()) * survey::valid_share(frame);
-    for (int round = 0; round < k_estimate_rounds; ++round) {
+    bool settled = false;
+    for (int round = 0; round < k_estimate_rounds && !settled; ++round) {
         const UnderPrior under{model, config, frame, input, trunk, prior, k_estimate_floor};
         const SourceReader reader{model, input, frame.psf, under.shift};
         const std::vector<double> p_star = reader.p_star(given_of(under.found.sources, under.chain.shape().ln_noise));
-        const FieldPrior next =
-            estimated_prior(weighed(under.found.sources, p_star), under.found.expected_sources, tiles, model.prior, prior);
-        const bool settled = change(prior, next) < k_settled;
+        const FieldPrior next = estimated_prior(weighed(under.found.sources, p_star), under.found.expected_sources,
+                                                area_of(under.chain.seen_tiles(), model.config.tile_px), model.prior, prior);
+        settled = change(prior, next) < k_settled;
         prior = next;
-        if (settled) break;
+    }
+    if (!settled) {
+        spdlog::warn("{}: the estimate of the prior has not settled to {:.0f} % after {} rounds; give it, or part of it, in [prior]",
+                     frame.source, 100 * k_settled, k_estimate_rounds);
     }
     spdlog::info("{}: prior estimated: {:.4g} sources a tile, {:.3g} of them stars, exponents {:.3g} and {:.3g}", frame.source,
                  prior.sources_per_tile, prior.star_fraction, prior.star_alpha, prior.galaxy_alpha);
@@ -215,8 +223,12 @@ FieldPrior estimate_prior(const encoder::Model& model, const CatalogConfig& conf
 
 Cataloguer::Cataloguer(encoder::Model model, const CatalogConfig& config, encoder::Precision precision)
     : model_{std::move(model)}, config_{config}, by_likelihood_{config.stars.likelihood && model_.prior.star_fraction == 1} {
-    if (by_likelihood_ && config.prior.star_fraction != 0) {
-        throw ConfigError("prior.star_fraction: the model is one of stars alone; leave it out, or set stars.likelihood to false");
+    const double trained = model_.prior.star_fraction;
+    if ((trained == 0 || trained == 1) &&
+        (config.prior.star_fraction != 0 || (trained == 1 ? config.prior.galaxy_alpha : config.prior.star_alpha) != 0)) {
+        throw ConfigError(
+            fmt::format("prior.star_fraction and prior.{}_alpha: the model was trained on {} alone and knows nothing else; leave them out",
+                        trained == 1 ? "galaxy" : "star", trained == 1 ? "stars" : "galaxies"));
     }
     BLISS_EXPECT(precision != encoder::Precision::automatic, "the precision has been chosen");
     if (precision == encoder::Precision::bfloat16) model_.use_bfloat16();
@@ -297,11 +309,17 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
     if (!stars) kinds = read_kinds(sources, under.chain.shape(), reader, key);
     for (std::size_t k = 0; k < sources.size(); ++k) {
         result.sources.push_back(to_row(frame, sources[k], kinds[k], {config_.threshold, std::log(model_.prior.flux_max_e)}));
+        if (stars && at_end_of_prior(sources[k], model_.prior)) result.sources.back().flags |= catalog::k_flag_above_prior;
     }
     result.field.expected_sources = stars ? stars->expected_sources : under.found.expected_sources;
-    record(prior, under.shift, model_.card, result.field);
-    // What is drawn from the likelihood does not hang on the networks' prior.
-    if (stars) result.field.prior_flags &= catalog::k_density_outside;
+    // Draws from the likelihood fill what is masked from the prior, too.
+    const std::int64_t tile_px = model_.config.tile_px,
+                       tiles = stars ? under.chain.shape().rows * under.chain.shape().cols : under.chain.seen_tiles();
+    const double density = result.field.expected_sources / area_of(tiles, tile_px);
+    record(prior, under.shift, model_.card, density, result.field);
+    // What is drawn from the likelihood does not hang on the networks' prior, but on a density that was given.
+    const bool density_given = config_.sources_per_tile > 0 && !config_.prior.estimate;
+    if (stars) result.field.prior_flags &= catalog::k_density_outside | (density_given ? catalog::k_prior_rate_outside : 0u);
     result.timing.classify_s = lap(start);
     if (config_.samples > 0) {
         Draws draws = stars ? sample(frame, *stars) : sample(frame, under.chain, reader, key);
@@ -312,7 +330,7 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
             result.timing.reconstruct_s = lap(start);
         }
     }
-    warn_outside_training(model_.card, result.field, frame.source);
+    warn_outside_training(model_.card, result.field, density, frame.source);
     return result;
 }
 

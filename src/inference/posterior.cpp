@@ -3,6 +3,7 @@
 #include "bliss/tile/features.hpp"
 #include "bliss/tile/grid.hpp"
 #include "bliss/tile/one_thread.hpp"
+#include "bliss/tile/seen_tiles.hpp"
 
 #include <torch/torch.h>
 
@@ -31,6 +32,7 @@ FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& con
     input.conditions = {torch::tensor(std::vector<float>(numbers.begin(), numbers.end())).unsqueeze(0),
                         {},
                         torch::full({1, 1}, 0.5 * std::log(background))};
+    input.seen = tile::seen_tiles(frame.valid, config.tile_px);
     return input;
 }
 

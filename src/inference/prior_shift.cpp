@@ -65,7 +65,8 @@ encoder::TilePosterior PriorShift::applied(const encoder::TilePosterior& q) cons
         const at::Tensor z = (q.ln_flux_low - q.ln_flux_mean) / q.ln_flux_sd;
         middle = middle + q.ln_flux_sd * torch::exp(-0.5 * z * z - 0.5 * std::log(2 * std::numbers::pi) - log_mass(q.ln_flux_mean));
     }
-    const at::Tensor slope = (log_ratio(middle + k_slope_step) - log_ratio(middle - k_slope_step)) / (2 * k_slope_step);
+    const at::Tensor inside = middle.clamp(ln_low_ + k_slope_step, ln_high_ - k_slope_step);
+    const at::Tensor slope = (log_ratio(inside + k_slope_step) - log_ratio(inside - k_slope_step)) / (2 * k_slope_step);
     const at::Tensor variance = q.ln_flux_sd * q.ln_flux_sd;
     out.ln_flux_mean = q.ln_flux_mean + slope * variance;
     at::Tensor weight = q.log_weight + log_ratio(middle) + slope * (q.ln_flux_mean - middle) + 0.5 * slope * slope * variance;  // (N, S, C)
@@ -87,7 +88,8 @@ double PriorShift::star(double p_star, double ln_flux_e) const {
     // ln of a truncated Pareto's density per unit of ln flux.
     const auto ln_density = [&](double alpha) { return std::log(alpha) - std::log1p(-std::exp(-alpha * span)) - alpha * above; };
     const auto ln_odds = [&](const FieldPrior& prior) {
-        return std::log(prior.star_fraction) - std::log1p(-prior.star_fraction) + ln_density(prior.star_alpha) - ln_density(prior.galaxy_alpha);
+        return std::log(prior.star_fraction) - std::log1p(-prior.star_fraction) + ln_density(prior.star_alpha) -
+               ln_density(prior.galaxy_alpha);
     };
     const double factor = std::exp(ln_odds(wanted_) - ln_odds(told_));
     return factor * p_star / (1 - p_star + factor * p_star);

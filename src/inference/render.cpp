@@ -107,9 +107,7 @@ Image<float> residual_sigma(const survey::Frame& frame, const Image<float>& mode
 }
 
 void write_render(const std::filesystem::path& folder, const survey::Frame& frame, const Image<float>& model) {
-    std::error_code status;
-    std::filesystem::create_directories(folder, status);
-    if (status) throw IoError(fmt::format("{}: cannot be created ({})", folder.string(), status.message()));
+    create_output_folder(folder);
     const std::string cards = frame.wcs ? frame.wcs->header_cards() : std::string{};
     const double electrons_per_nmgy = frame.electrons_per_nmgy[frame.electrons_per_nmgy.size() / 2];
     const Image<float> residual = residual_sigma(frame, model);

@@ -93,7 +93,8 @@ catalog::FieldRow describe_field(const survey::Frame& frame) {
 }
 
 bool off_frame(const survey::Frame& frame, double x_px, double y_px) {
-    return x_px < -0.5 || y_px < -0.5 || x_px >= static_cast<double>(frame.width()) - 0.5 || y_px >= static_cast<double>(frame.height()) - 0.5;
+    return x_px < -0.5 || y_px < -0.5 || x_px >= static_cast<double>(frame.width()) - 0.5 ||
+           y_px >= static_cast<double>(frame.height()) - 0.5;
 }
 
 catalog::SourceRow to_row(const survey::Frame& frame, const Source& c, const TypeAndShape& kind, const FlagLimits& limits) {

@@ -23,7 +23,8 @@ struct FlagLimits {
 };
 
 /// The row of /catalog of a source; its fit is not known yet.
-[[nodiscard]] catalog::SourceRow to_row(const survey::Frame& frame, const Source& source, const TypeAndShape& kind, const FlagLimits& limits);
+[[nodiscard]] catalog::SourceRow to_row(const survey::Frame& frame, const Source& source, const TypeAndShape& kind,
+                                        const FlagLimits& limits);
 
 /// The row of /samples of a drawn source. @param light of a galaxy
 [[nodiscard]] catalog::SampleRow to_row(const survey::Frame& frame, const SampledSource& source, const simulator::GalaxyLight& light);

@@ -147,15 +147,13 @@ void write_report(const fs::path& path, const comm::Communicator& comm, const Ra
 
 /// The output folder exists and takes files. A run must not find out at its end that it cannot write.
 void prepare_folder(const fs::path& folder) {
-    std::error_code status;
-    fs::create_directories(folder, status);
+    create_output_folder(folder);
     const fs::path probe = folder / ".writable";
-    if (!status && std::ofstream{probe}) {
-        fs::remove(probe, status);
-        return;
+    if (!std::ofstream{probe}) {
+        throw IoError(fmt::format("{}: the output folder cannot be written to; name another with --output", folder.string()));
     }
-    throw IoError(fmt::format("{}: the output folder cannot be {}; name another with --output", folder.string(),
-                              status ? "created (" + status.message() + ")" : "written to"));
+    std::error_code status;
+    fs::remove(probe, status);
 }
 
 struct LoadedModel {
@@ -204,14 +202,15 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
     const encoder::Precision precision = encoder::choose_precision(config.precision, comm);
     const std::string_view precision_name = precision == encoder::Precision::bfloat16 ? "bfloat16" : "float32";
     LoadedModel loaded = load_on_all_ranks(model_path, config.survey, comm);
-    Cataloguer cataloguer{std::move(loaded.model), config, precision};
+    std::optional<Cataloguer> made;
     comm::agree_on(comm, [&] {
+        made.emplace(std::move(loaded.model), config, precision);
         if (root && !options.dry_run) prepare_folder(options.output);
     });
+    Cataloguer& cataloguer = *made;
     spdlog::info("{} field(s) on {} rank(s), model {} in {}", fields.size(), comm.size(), model_path.filename().string(),
                  precision_name);
     const encoder::ModelCard& card = cataloguer.model().card;
-    const double rate = config.sources_per_tile;
     RunSummary summary;
     summary.fields = static_cast<std::int64_t>(fields.size());
     if (options.dry_run) {
@@ -232,7 +231,7 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
     // What "auto" and "as trained" came to is part of how the numbers were made.
     CatalogConfig used = config;
     used.precision = precision;
-    used.sources_per_tile = rate > 0 ? rate : card.sources_per_tile;
+    if (used.sources_per_tile == 0 && !cataloguer.by_likelihood()) used.sources_per_tile = card.sources_per_tile;
     const std::string resolved = to_toml(used, false);
     const catalog::Provenance provenance{resolved, sha256_of_text(resolved), loaded.sha256, k_program_version};
     catalog::write_catalog(options.output / "catalog.h5", comm, work.fields(), work.loaders(), provenance);

@@ -116,7 +116,14 @@ private:
             const double ln_flux =
                 encoder::NormalAbove{part.ln_flux_mean, part.ln_flux_sd, part.ln_flux_low}.quantile(at.random.uniform());
             in_tile.push_back({static_cast<float>(u), static_cast<float>(v), static_cast<float>(ln_flux - chain_.shape().ln_noise)});
-            sources_.push_back({sample_, at.tile, static_cast<std::uint32_t>(number(at.tile)), side * (at.tile.col + u) - 0.5, side * (at.tile.row + v) - 0.5, ln_flux, false, {}});
+            sources_.push_back({sample_,
+                                at.tile,
+                                static_cast<std::uint32_t>(number(at.tile)),
+                                side * (at.tile.col + u) - 0.5,
+                                side * (at.tile.row + v) - 0.5,
+                                ln_flux,
+                                false,
+                                {}});
         }
         std::stable_sort(sources_.begin() + static_cast<std::ptrdiff_t>(first), sources_.end(),
                          [](const SampledSource& a, const SampledSource& b) { return a.ln_flux_e > b.ln_flux_e; });

@@ -1,7 +1,10 @@
 #include "bliss/inference/star_field.hpp"
 
+#include "bliss/core/error.hpp"
 #include "bliss/tile/grid.hpp"
 #include "rows.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +16,8 @@ namespace {
 
 /// Stars of two draws may be one where they stand closer than this, and their ln fluxes differ by less.
 constexpr double k_same_place_px = 0.75, k_same_ln_flux = 1;
+/// A 95 % quantile this near to ln of the brightest flux stands at the end of the prior.
+constexpr double k_end_of_prior = 0.02;
 /// Of fewer draws no errors can be told.
 constexpr std::size_t k_least_members = 3;
 
@@ -104,7 +109,8 @@ private:
         const std::int64_t row = std::llround(star.y_px) - top_, col = std::llround(star.x_px) - left_;
         for (std::int64_t r = std::max<std::int64_t>(0, row - 2); r <= std::min(rows_ - 1, row + 2); ++r) {
             for (std::int64_t c = std::max<std::int64_t>(0, col - 2); c <= std::min(cols_ - 1, col + 2); ++c) {
-                for (std::int64_t k = first_[pixel(r, c)]; k >= 0; k = all_[static_cast<std::size_t>(k)].next) visit(static_cast<std::size_t>(k));
+                for (std::int64_t k = first_[pixel(r, c)]; k >= 0; k = all_[static_cast<std::size_t>(k)].next)
+                    visit(static_cast<std::size_t>(k));
             }
         }
     }
@@ -143,6 +149,10 @@ std::vector<stars::Star> reported(const std::vector<stars::Star>& draw, const su
 
 }  // namespace
 
+bool at_end_of_prior(const Source& source, const simulator::PriorConfig& trained) {
+    return source.ln_flux_e.high > std::log(trained.flux_max_e) - k_end_of_prior;
+}
+
 std::vector<Source> condense(const std::vector<std::vector<stars::Star>>& draws, std::int64_t tile_px, double floor) {
     Clusters clusters{draws};
     // The last draw is farthest from where the chain began.
@@ -175,6 +185,12 @@ StarField draw_star_field(const survey::Frame& frame, const std::vector<Source>&
                                .alpha = prior.star_alpha,
                                .ln_flux_low = std::log(trained.flux_min_e),
                                .ln_flux_high = std::log(trained.flux_max_e)};
+    if (all.stars_per_px > stars::k_density_high) {
+        throw DataError(
+            fmt::format("{}: {:.3g} sources a tile above the model's limit are {:.3g} stars a pixel of all fluxes, more than {} can "
+                        "be told apart from a sky; lower sources_per_tile, or leave it out",
+                        frame.source, prior.sources_per_tile, all.stars_per_px, stars::k_density_high));
+    }
     std::vector<stars::Star> start;
     for (const Source& source : found) {
         if (source.p_source >= config.threshold) start.push_back({source.x_px.median, source.y_px.median, source.ln_flux_e.median});

@@ -1,6 +1,7 @@
 #include "bliss/inference/turns.hpp"
 
 #include "bliss/core/check.hpp"
+#include "bliss/core/error.hpp"
 #include "bliss/tile/one_thread.hpp"
 
 #include <torch/torch.h>
@@ -75,9 +76,13 @@ public:
             expected_ += whole.p_source;
             if (whole.p_source >= floor_) joined.push_back(whole);
         }
-        std::sort(joined.begin(), joined.end(), [](const Candidate& a, const Candidate& b) {
+        std::stable_sort(joined.begin(), joined.end(), [](const Candidate& a, const Candidate& b) {
             return std::tie(a.tile, a.slot) < std::tie(b.tile, b.slot);
         });
+        // What moved to another tile as it was joined may not take the name of what is there.
+        for (std::size_t k = 1; k < joined.size(); ++k) {
+            if (joined[k].tile == joined[k - 1].tile) joined[k].slot = std::max(joined[k].slot, joined[k - 1].slot + 1);
+        }
         FieldSources out{std::vector<Source>(joined.size()), expected_};
         tile::for_each_on_one_thread(std::ssize(joined), [&](std::int64_t i) {
             const auto k = static_cast<std::size_t>(i);
@@ -122,7 +127,7 @@ private:
                 std::vector<TileIndex> around;
                 for_each_around(c.tile, [&](const TileIndex& tile) {
                     const bool later = encoder::colour_of(tile.row, tile.col) > claims_[k].turn;
-                    if (later && drawn_.count(tile.row, tile.col) == 0) around.push_back(tile);
+                    if (later && chain_.sees(tile) && drawn_.count(tile.row, tile.col) == 0) around.push_back(tile);
                 });
                 chain_.append_contexts(around, drawn_, contexts);
                 drawn_.set(c.tile.row, c.tile.col, sources);
@@ -136,7 +141,8 @@ private:
         for (std::size_t i = 0; i < tiles.size(); ++i) {
             const auto place = static_cast<std::int64_t>(i);
             if (reader.count(place).any < k_share_before_joining * floor_) continue;
-            out[asked_for[i]].push_back({reader.claims(place, tiles[i]).front(), encoder::colour_of(tiles[i].row, tiles[i].col), false, false});
+            out[asked_for[i]].push_back(
+                {reader.claims(place, tiles[i]).front(), encoder::colour_of(tiles[i].row, tiles[i].col), false, false});
         }
         return out;
     }
@@ -198,7 +204,8 @@ std::vector<TileIndex> TileChain::tiles_of_turn(std::int64_t turn) const {
     std::vector<TileIndex> out;
     for (std::int64_t row = 0; row < shape_.rows; ++row) {
         for (std::int64_t col = 0; col < shape_.cols; ++col) {
-            if (encoder::colour_of(row, col) == turn) out.push_back({static_cast<std::int32_t>(row), static_cast<std::int32_t>(col)});
+            const TileIndex tile{static_cast<std::int32_t>(row), static_cast<std::int32_t>(col)};
+            if (encoder::colour_of(row, col) == turn && sees(tile)) out.push_back(tile);
         }
     }
     return out;
@@ -227,14 +234,18 @@ TileReader TileChain::ask(const std::vector<TileIndex>& tiles, const encoder::Dr
 }
 
 NetworkChain::NetworkChain(encoder::DetectionEncoder network, const encoder::EncoderConfig& config,
-                           const encoder::ImageConditions& conditions, at::Tensor trunk, const PriorShift& shift)
+                           const encoder::ImageConditions& conditions, at::Tensor trunk, const PriorShift& shift, std::vector<char> seen)
     : TileChain{{.rows = trunk.size(0),
                  .cols = trunk.size(1),
                  .tile_px = config.tile_px,
                  .max_sources = config.max_sources,
                  .reach = config.reach,
-                 .ln_noise = conditions.ln_noise.item<double>()}},
-      network_{std::move(network)}, conditions_{conditions}, trunk_{std::move(trunk)}, shift_{shift} {}
+                 .ln_noise = conditions.ln_noise.item<double>()},
+                std::move(seen)},
+      network_{std::move(network)},
+      conditions_{conditions},
+      trunk_{std::move(trunk)},
+      shift_{shift} {}
 
 TileReader NetworkChain::ask(const std::vector<TileIndex>& tiles, const std::vector<float>& contexts) const {
     const torch::NoGradGuard no_grad;
@@ -249,6 +260,9 @@ TileReader NetworkChain::ask(const std::vector<TileIndex>& tiles, const std::vec
     }
     encoder::DetectionEncoder network = network_;  // a handle: asking does not change it
     encoder::TilePosterior q = ask_head(network, picked, told, conditions_);
+    if (!q.count_logits.isfinite().all().item<bool>()) {
+        throw DataError("the network's answer for a tile is not finite; check the image's units and background, and the model");
+    }
     if (shift_.active()) {
         // Elementwise functions round differently where a thread's share ends, so they run on one thread.
         tile::for_each_on_one_thread(1, [&](std::int64_t) { q = shift_.applied(q); });

@@ -5,6 +5,7 @@
 #include "bliss/core/error.hpp"
 #include "bliss/core/units.hpp"
 #include "bliss/fits/file.hpp"
+#include "bliss/simulator/reserved_steps.hpp"
 #include "bliss/survey/generic.hpp"
 #include "bliss/survey/wcs.hpp"
 
@@ -17,9 +18,6 @@ namespace bliss::simulator {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The step number that frames are drawn under: no training step has it, so that frames are held out from training.
-constexpr std::uint32_t k_frames_step = 0xFFFFFFFE;
 
 std::string file_name(std::string_view kind, std::int64_t index, std::string_view extension) {
     return fmt::format("{}-{:04}.{}", kind, index, extension);
@@ -104,10 +102,13 @@ std::string catalog_config(const FramesConfig& config) {
     std::string images;
     for (std::int64_t i = 0; i < config.frames; ++i) images += fmt::format("    \"{}\",\n", file_name("frame", i, "toml"));
     const ConditionsConfig& conditions = config.simulator.conditions;
+    // Fields of stars alone are catalogued with the density that they show.
+    const bool stars_alone = config.simulator.prior.star_fraction == 1;
+    const double rate = stars_alone ? 0 : std::sqrt(conditions.sources_per_tile_low * conditions.sources_per_tile_high);
     return fmt::format(
         "# bliss-mpi catalog THIS --set model=$PWD/MODEL   (relative paths start from this folder)\nsources_per_tile = "
         "{}\n\n[survey]\nkind = \"generic\"\nimages = [\n{}]\n",
-        std::sqrt(conditions.sources_per_tile_low * conditions.sources_per_tile_high), images);
+        rate, images);
 }
 
 }  // namespace
@@ -127,9 +128,7 @@ void write_frames(const FramesConfig& config, const GalaxyDecoder* decoder, cons
     comm::agree_on(comm, [&] {
         check_simulator(config.simulator);
         if (comm.rank() != 0) return;
-        std::error_code status;
-        fs::create_directories(folder, status);
-        if (status) throw IoError(fmt::format("{}: cannot be created ({})", folder.string(), status.message()));
+        create_output_folder(folder);
         write_file(folder / "simulate.toml", to_toml(config));
         write_file(folder / "catalog.toml", catalog_config(config));
     });

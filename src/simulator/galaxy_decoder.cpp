@@ -100,7 +100,8 @@ GalaxyDecoder::GalaxyDecoder(std::vector<CouplingLayer> couplings, std::vector<D
         require_shape(layer, inputs, layer.bias.size(), "a layer");
         inputs = layer.bias.size();
     }
-    if (inputs % k_mixture_numbers != 0) throw DataError(fmt::format("galaxy decoder: {} outputs are no whole number of Gaussians", inputs));
+    if (inputs % k_mixture_numbers != 0)
+        throw DataError(fmt::format("galaxy decoder: {} outputs are no whole number of Gaussians", inputs));
     gaussians_ = inputs / k_mixture_numbers;
     for (const CouplingLayer& coupling : couplings_) {
         if (coupling.moved.size() != shape_latents_) throw DataError("galaxy decoder: a coupling is for another number of latents");

@@ -33,7 +33,8 @@ void describe(ConfigVisitor& visitor, PriorConfig& config) {
                   "faintest source that is reported, electrons; fainter ones are nuisance", k_positive);
     visitor.field("star_alpha", config.star_alpha, "Pareto exponent of star fluxes", k_positive);
     visitor.field("galaxy_alpha", config.galaxy_alpha, "Pareto exponent of galaxy fluxes", k_positive);
-    visitor.choice("galaxies", config.galaxies, "what galaxies look like: exponential disk + de Vaucouleurs bulge, or a galaxy VAE's decoder",
+    visitor.choice("galaxies", config.galaxies,
+                   "what galaxies look like: exponential disk + de Vaucouleurs bulge, or a galaxy VAE's decoder",
                    {Choice<GalaxyModel>{"bulge_disk", GalaxyModel::bulge_disk}, Choice<GalaxyModel>{"learnt", GalaxyModel::learnt}});
     visitor.choice("size_law", config.size_law, "half-light radii: log-normal about a power of the flux, or the paper's Gamma",
                    {Choice<SizeLaw>{"flux", SizeLaw::flux}, Choice<SizeLaw>{"gamma", SizeLaw::gamma}});

@@ -131,7 +131,8 @@ SourceBatch pick_sources(const Batch& batch, const encoder::TilePosterior& poste
         col[k] = std::lround(given.x_px);
         row[k] = std::lround(given.y_px);
         const auto numbers = encoder::given_numbers(given);
-        std::copy(numbers.begin(), numbers.end(), out.windows.given.data_ptr<float>() + static_cast<std::int64_t>(k) * encoder::k_given_count);
+        std::copy(numbers.begin(), numbers.end(),
+                  out.windows.given.data_ptr<float>() + static_cast<std::int64_t>(k) * encoder::k_given_count);
     }
     out.windows.features = tile::crops(batch.features, image, row, col, tile::k_padded_tile_px);
     out.windows.psf_index = torch::tensor(image);

@@ -48,16 +48,19 @@ void check_training(const TrainingConfig& config, int ranks) {
     }
     encoder::check_encoder(config.encoder);
     if (config.encoder.flux_low_e > config.simulator.prior.label_flux_min_e) {
-        throw ConfigError(fmt::format("encoder.flux_low_e ({}) is above simulator.prior.label_flux_min_e ({}): labelled sources would have no "
-                                      "density; make them equal",
-                                      config.encoder.flux_low_e, config.simulator.prior.label_flux_min_e));
+        throw ConfigError(
+            fmt::format("encoder.flux_low_e ({}) is above simulator.prior.label_flux_min_e ({}): labelled sources would have no "
+                        "density; make them equal",
+                        config.encoder.flux_low_e, config.simulator.prior.label_flux_min_e));
     }
     if (config.tiles_per_side * config.encoder.tile_px % 4 != 0) {
-        throw ConfigError(fmt::format("tiles_per_side ({}) of encoder.tile_px ({}) pixels are no whole number of 4-pixel cells; use an even number",
-                                      config.tiles_per_side, config.encoder.tile_px));
+        throw ConfigError(
+            fmt::format("tiles_per_side ({}) of encoder.tile_px ({}) pixels are no whole number of 4-pixel cells; use an even number",
+                        config.tiles_per_side, config.encoder.tile_px));
     }
     if (config.simulator.prior.galaxies == simulator::GalaxyModel::bulge_disk && !config.galaxies.model.empty()) {
-        throw ConfigError("galaxies.model is given, but simulator.prior.galaxies is \"bulge_disk\": set it to \"learnt\" or leave the model out");
+        throw ConfigError(
+            "galaxies.model is given, but simulator.prior.galaxies is \"bulge_disk\": set it to \"learnt\" or leave the model out");
     }
 }
 

@@ -17,7 +17,6 @@ public:
     explicit FlatParameters(torch::nn::Module& network);
 
     [[nodiscard]] at::Tensor& values() { return values_; }
-    [[nodiscard]] at::Tensor& gradients() { return gradients_; }
 
     void zero_gradients() { gradients_.zero_(); }
 

@@ -2,6 +2,7 @@
 
 #include "bliss/core/error.hpp"
 #include "bliss/core/statistics.hpp"
+#include "bliss/simulator/reserved_steps.hpp"
 #include "flat_parameters.hpp"
 #include "schedule.hpp"
 
@@ -18,9 +19,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Steps of stamps that no training step has: judged ones, and those the couplings are fitted to.
-constexpr std::uint32_t k_judged_step = 0xFFFFFFF0;
-constexpr std::uint32_t k_coded_step = 0xFFFFFF00;
 constexpr std::int64_t k_judged_stamps = 2048;
 /// Codes the couplings are fitted to, in batches of stamps; how many a step sees.
 constexpr std::int64_t k_coded_batches = 64;
@@ -52,7 +50,7 @@ std::vector<std::vector<double>> galaxies_of(simulator::PriorConfig prior, const
     prior.galaxies = decoder ? simulator::GalaxyModel::learnt : simulator::GalaxyModel::bulge_disk;
     prior.star_fraction = 0;
     std::vector<std::vector<double>> lists(4);
-    RandomStream random{seed, StreamPurpose::galaxy, k_judged_step, sample, 2};
+    RandomStream random{seed, StreamPurpose::galaxy, simulator::k_galaxies_judged_step, sample, 2};
     for (int i = 0; i < k_compared; ++i) {
         const simulator::Source galaxy = simulator::draw_mark(prior, decoder, random);
         const simulator::Morphology shape = simulator::morphology_of(galaxy.light);
@@ -126,7 +124,8 @@ private:
         const double rate = cosine_schedule(config_.learning_rate, config_.warmup_steps, steps, k_final_rate_share, step);
         // All ranks hold the same gradients, so all of them end here or none.
         if (!std::isfinite(parameters.step(rate, k_gradient_norm_limit, k_average_decay))) {
-            throw Error(fmt::format("galaxies: the gradients of step {} (seed {}) are not finite; lower galaxies.learning_rate", step, seed_));
+            throw Error(
+                fmt::format("galaxies: the gradients of step {} (seed {}) are not finite; lower galaxies.learning_rate", step, seed_));
         }
     }
 
@@ -137,7 +136,7 @@ private:
         {
             const torch::NoGradGuard no_grad;
             for (std::int64_t k = 0; k < k_coded_batches; ++k) {
-                const simulator::SampleRange range{seed_, k_coded_step + static_cast<std::uint32_t>(k), 0};
+                const simulator::SampleRange range{seed_, simulator::k_galaxies_coded_step + static_cast<std::uint32_t>(k), 0};
                 batches.push_back(terms(make_stamps(config_, simulator_, range, config_.stamps_per_step), range).codes);
             }
         }
@@ -159,7 +158,7 @@ private:
 
     void judge() {
         const torch::NoGradGuard no_grad;
-        const simulator::SampleRange range{seed_, k_judged_step, 0};
+        const simulator::SampleRange range{seed_, simulator::k_galaxies_judged_step, 0};
         const GalaxyStamps stamps = make_stamps(config_, simulator_, range, k_judged_stamps);
         const Terms of = terms(stamps, range);
         GalaxyReport& report = vae_.report;
@@ -191,8 +190,9 @@ private:
 }  // namespace
 
 void describe(ConfigVisitor& visitor, GalaxyTrainingConfig& config) {
-    visitor.field("model", config.model, "model or galaxies file whose decoder is used instead of training one; empty: train (relative paths: to "
-                                         "the configuration file)");
+    visitor.field("model", config.model,
+                  "model or galaxies file whose decoder is used instead of training one; empty: train (relative paths: to "
+                  "the configuration file)");
     encoder::describe(visitor, config.vae);
     visitor.field("steps", config.steps, "optimiser steps", Range{1, 1e9});
     visitor.field("stamps_per_step", config.stamps_per_step, "stamps of one step, over all ranks", Range{1, 65536});
@@ -200,9 +200,11 @@ void describe(ConfigVisitor& visitor, GalaxyTrainingConfig& config) {
     visitor.field("warmup_steps", config.warmup_steps, "steps of linear warm-up", k_not_negative);
     visitor.field("flux_e", config.flux_e, "electrons a stamp counts as having", k_positive);
     visitor.field("background_e", config.background_e, "electrons per pixel of sky a stamp counts as having", k_positive);
-    visitor.field("size_unit_px_low", config.size_unit_px_low, "median half-light radius on a stamp, lowest, pixels (log-uniform)", k_positive);
+    visitor.field("size_unit_px_low", config.size_unit_px_low, "median half-light radius on a stamp, lowest, pixels (log-uniform)",
+                  k_positive);
     visitor.field("size_unit_px_high", config.size_unit_px_high, "the same, highest", k_positive);
-    visitor.field("coupling_steps", config.coupling_steps, "steps that fit the couplings to the codes of training galaxies", k_not_negative);
+    visitor.field("coupling_steps", config.coupling_steps, "steps that fit the couplings to the codes of training galaxies",
+                  k_not_negative);
 }
 
 GalaxyVae train_galaxies(const GalaxyTrainingConfig& config, const simulator::SimulatorConfig& simulator, std::uint64_t seed,

@@ -48,7 +48,8 @@ encoder::Galaxies train(const TrainingConfig& config, const fs::path& path, cons
     const GalaxyVae vae = train_galaxies(config.galaxies, config.simulator, static_cast<std::uint64_t>(config.seed), comm);
     encoder::Galaxies galaxies{config.galaxies.vae, vae.decoder};
     const std::string report = to_json(vae.report).dump();
-    spdlog::info("galaxies: trained in {:.0f} s: {}", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), report);
+    spdlog::info("galaxies: trained in {:.0f} s: {}", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+                 report);
     comm::agree_on(comm, [&] {
         if (comm.rank() != 0 || path.empty()) return;
         encoder::save_galaxies(path, galaxies, {{"settings", settings}, {"report", report}, {"program_version", k_program_version}});
@@ -78,7 +79,7 @@ std::optional<encoder::Galaxies> galaxy_stage(const TrainingConfig& config, cons
         brief.galaxies.steps = brief.galaxies.coupling_steps = 1;
         return train(brief, {}, settings, comm);
     }
-    const fs::path path = options.output / "galaxies.safetensors";
+    const fs::path path = options.output / k_galaxies_file;
     std::int64_t found = 0;
     comm::agree_on(comm, [&] {
         if (comm.rank() != 0 || options.fresh || !fs::exists(path)) return;

@@ -8,6 +8,9 @@
 
 namespace bliss::training {
 
+/// The decoder's file in the output folder.
+inline constexpr const char* k_galaxies_file = "galaxies.safetensors";
+
 /// The galaxies of a training's prior: nothing where they are bulge + disk; the decoder of the file the configuration names; that of
 /// galaxies.safetensors in the output folder, where it was trained with the same settings; else one is trained and written there.
 /// A dry run trains none: it has few steps. @throws DataError, IoError on all ranks. @collective

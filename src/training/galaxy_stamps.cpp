@@ -39,7 +39,8 @@ GalaxyStamps make_stamps(const GalaxyTrainingConfig& config, const simulator::Si
         const double unit_px = random.log_uniform(config.size_unit_px_low, config.size_unit_px_high);
         const survey::Psf psf = draw_psf(simulator.conditions, random);
         lights.push_back(simulator::scaled(simulator::light_of(simulator::draw_shape(simulator.prior, random)), unit_px));
-        const simulator::Source galaxy{.x_px = side / 2, .y_px = side / 2, .is_star = false, .flux_e = config.flux_e, .light = lights.back()};
+        const simulator::Source galaxy{
+            .x_px = side / 2, .y_px = side / 2, .is_star = false, .flux_e = config.flux_e, .light = lights.back()};
         simulator::append_gaussians(galaxy, psf, k_tolerance_e, lists.gaussians);
         lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));
         const auto numbers = encoder::conditioning(psf, config.background_e);
@@ -80,7 +81,8 @@ at::Tensor misfit(const GalaxyTrainingConfig& config, const GalaxyStamps& stamps
         encoder::GaussianMixture{wide(decoded.weight), wide(decoded.x),  wide(decoded.y),
                                  wide(decoded.xx),     wide(decoded.xy), wide(decoded.yy)}.scaled(wide(stamps.size_unit_px));
     const encoder::CircularMixture psf = stamps.psf.convolved_with_itself();
-    const at::Tensor squared = overlap(model, model, psf) - 2 * overlap(model, stamps.light, psf) + overlap(stamps.light, stamps.light, psf);
+    const at::Tensor squared =
+        overlap(model, model, psf) - 2 * overlap(model, stamps.light, psf) + overlap(stamps.light, stamps.light, psf);
     return squared * (config.flux_e * config.flux_e / config.background_e);
 }
 

@@ -1,9 +1,11 @@
 #include "bliss/training/judge.hpp"
 
 #include "batch.hpp"
+#include "bliss/comm/agree.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/core/statistics.hpp"
 #include "bliss/encoder/distributions.hpp"
+#include "bliss/simulator/reserved_steps.hpp"
 #include "bliss/training/losses.hpp"
 
 #include <spdlog/spdlog.h>
@@ -16,8 +18,6 @@
 namespace bliss::training {
 namespace {
 
-/// Step numbers of judged images count down from here: no training, validation or frame has them.
-constexpr std::uint32_t k_judged_step = 0xFFFFFFD0;
 /// Tiles that say less are not looked at one by one.
 constexpr double k_least_probability = 0.05;
 /// A source with another one this near, in FWHM of the PSF, is blended.
@@ -57,7 +57,7 @@ public:
     }
 
     void add(std::uint64_t seed, std::uint32_t batch_number, std::int64_t images) {
-        const simulator::SampleRange range{seed, k_judged_step - batch_number / k_batches_per_step,
+        const simulator::SampleRange range{seed, simulator::k_model_judged_step - batch_number / k_batches_per_step,
                                            batch_number % k_batches_per_step * static_cast<std::uint32_t>(images)};
         const Batch batch = make_batch(config_, decoder_ ? &*decoder_ : nullptr, range, images);
         const at::Tensor tiles = detection_->trunk(batch.features, batch.conditions).flatten(1, 2);
@@ -120,8 +120,10 @@ private:
     static void add_place_and_flux(const encoder::TilePosterior& q, const LabelledSource& s, SourceCalibration& to) {
         const auto at = [](const at::Tensor& t, std::int64_t c) { return static_cast<double>(t.data_ptr<float>()[c]); };
         const auto rank = [&](Parameter which, double share) { to.ranks[static_cast<std::size_t>(which)].add(share); };
-        rank(Parameter::x, share_below(q, s.tile, [&](std::int64_t c) { return encoder::TruncatedNormalCdf{at(q.u_mean, c), at(q.u_sd, c)}(s.u); }));
-        rank(Parameter::y, share_below(q, s.tile, [&](std::int64_t c) { return encoder::TruncatedNormalCdf{at(q.v_mean, c), at(q.v_sd, c)}(s.v); }));
+        rank(Parameter::x,
+             share_below(q, s.tile, [&](std::int64_t c) { return encoder::TruncatedNormalCdf{at(q.u_mean, c), at(q.u_sd, c)}(s.u); }));
+        rank(Parameter::y,
+             share_below(q, s.tile, [&](std::int64_t c) { return encoder::TruncatedNormalCdf{at(q.v_mean, c), at(q.v_sd, c)}(s.v); }));
         rank(Parameter::ln_flux,
              share_below(q, s.tile, [&](std::int64_t c) {
                  return encoder::NormalAbove{at(q.ln_flux_mean, c), at(q.ln_flux_sd, c), q.ln_flux_low}.cdf(s.ln_flux_e);
@@ -233,9 +235,14 @@ double RankHistogram::p_value() const {
 
 Judgement judge(const encoder::Model& model, std::int64_t tiles, std::uint64_t seed, const comm::Communicator& comm) {
     const torch::NoGradGuard no_grad;
-    if (model.card.training_config.empty()) throw DataError("the model does not hold the configuration of its training");
     TrainingConfig config;
-    ConfigDocument::from_text(model.card.training_config, "the model's training configuration").read(config);
+    comm::agree_on(comm, [&] {
+        if (model.card.training_config.empty()) {
+            throw DataError(
+                "the model does not hold the configuration of its training, so nothing like it can be simulated; train it again");
+        }
+        ConfigDocument::from_text(model.card.training_config, "the model's training configuration").read(config);
+    });
     constexpr std::int64_t k_images = 8;
     const std::int64_t tiles_per_batch = k_images * config.tiles_per_side * config.tiles_per_side;
     const std::int64_t batches = std::max<std::int64_t>(1, (tiles + tiles_per_batch - 1) / tiles_per_batch);

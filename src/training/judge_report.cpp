@@ -42,8 +42,8 @@ void append_reliability(std::string& text, const std::string& title, const Relia
 }
 
 void append_sources(std::string& text, const std::string& title, const SourceCalibration& calibration) {
-    text += fmt::format("\n{}: {:.0f} sources\n{:>19} {:>9} {:>7} {:>7} {:>9}\n", title, calibration.sources, "parameter", "count", "in 50%",
-                        "in 90%", "flat: p");
+    text += fmt::format("\n{}: {:.0f} sources\n{:>19} {:>9} {:>7} {:>7} {:>9}\n", title, calibration.sources, "parameter", "count",
+                        "in 50%", "in 90%", "flat: p");
     for (std::size_t k = 0; k < k_parameter_names.size(); ++k) {
         const RankHistogram& ranks = calibration.ranks[k];
         if (ranks.total() == 0) continue;

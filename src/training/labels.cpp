@@ -12,7 +12,8 @@ namespace bliss::training {
 namespace {
 
 /// The sources of one image as its tiles' neighbours are told of them.
-encoder::DrawnTiles drawn_of(const std::vector<LabelledSource>& sources, std::size_t first, const LabelSettings& settings, double ln_noise) {
+encoder::DrawnTiles drawn_of(const std::vector<LabelledSource>& sources, std::size_t first, const LabelSettings& settings,
+                             double ln_noise) {
     const std::int64_t side = settings.tiles_per_side;
     encoder::DrawnTiles drawn{side, side, settings.max_sources};
     for (std::size_t k = first; k < sources.size(); ++k) {

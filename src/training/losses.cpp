@@ -99,4 +99,12 @@ DetectionLoss detection_loss(const encoder::TilePosterior& q, const Labels& labe
     return loss;
 }
 
+at::Tensor type_loss(const at::Tensor& logits, const at::Tensor& is_star, const at::Tensor& weight) {
+    return torch::binary_cross_entropy_with_logits(logits, is_star, weight, {}, at::Reduction::Sum);
+}
+
+at::Tensor shape_loss(const encoder::ShapePosterior& q, const at::Tensor& latents, const at::Tensor& is_star, const at::Tensor& weight) {
+    return -(weight * (1 - is_star) * q.log_density(latents)).sum();
+}
+
 }  // namespace bliss::training

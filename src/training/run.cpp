@@ -53,12 +53,6 @@ void forget_after(const fs::path& path, std::int64_t step) {
     write_file(path, kept);
 }
 
-void create_folder(const fs::path& folder) {
-    std::error_code status;
-    fs::create_directories(folder, status);
-    if (status) throw IoError(fmt::format("{}: cannot be created ({}); name another with --output", folder.string(), status.message()));
-}
-
 /// Mean of the steps since the last line, and the speed.
 class Window {
 public:
@@ -102,10 +96,19 @@ void say_progress(const TrainingConfig& config, const nlohmann::json& line, doub
     const double left = seconds / static_cast<double>(std::max<std::int64_t>(1, steps_this_run)) *
                         static_cast<double>(config.steps - step);
     spdlog::info(
-        "step {}/{}  loss {:.5f} a tile (count {:.5f}), location {:.3f} flux {:.3f} type {:.3f} a source, shape {:.3f} a galaxy  {:.0f} tiles/s  {:%H:%M:%S} left",
+        "step {}/{}  loss {:.5f} a tile (count {:.5f}), location {:.3f} flux {:.3f} type {:.3f} a source, shape {:.3f} a galaxy  {:.0f} "
+        "tiles/s  {:%H:%M:%S} left",
         step, config.steps, line.at("loss").get<double>(), line.at("loss_count").get<double>(), line.at("loss_location").get<double>(),
-        line.at("loss_flux").get<double>(), line.at("loss_type").get<double>(), line.at("loss_shape").get<double>(), line.at("tiles_per_s").get<double>(),
-        std::chrono::seconds(static_cast<std::int64_t>(left)));
+        line.at("loss_flux").get<double>(), line.at("loss_type").get<double>(), line.at("loss_shape").get<double>(),
+        line.at("tiles_per_s").get<double>(), std::chrono::seconds(static_cast<std::int64_t>(left)));
+}
+
+/// The last thing before the last validation, checkpoint and model: nothing else is left to do for a run that has these.
+void fit_widths(Trainer& trainer) {
+    const WidthReport widths = trainer.fit_widths();
+    if (widths.sources == 0) return;
+    spdlog::info("widths fitted to {:.0f} sources: location and flux {:.4f} -> {:.4f} nats a source", widths.sources, widths.before,
+                 widths.after);
 }
 
 }  // namespace
@@ -120,10 +123,15 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
     if (!options.dry_run) {
         comm::agree_on(comm, [&] {
             if (!root) return;
-            create_folder(options.output);
-            // A run that starts over and is killed early must not go on from the old checkpoint.
-            if (!options.fresh) return;
+            create_output_folder(options.output);
+            if (!options.fresh) {
+                // Refused before anything of the other configuration's is replaced.
+                if (fs::exists(checkpoint)) check_checkpoint(checkpoint, config);
+                return;
+            }
+            // A run that starts over and is killed early must not go on from what was there.
             for (const fs::path& old : {checkpoint, model}) fs::remove(old);
+            if (config.galaxies.model.empty()) fs::remove(options.output / k_galaxies_file);
         });
     }
     Trainer trainer{config, comm, galaxy_stage(config, options, comm)};
@@ -156,6 +164,7 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
         window.add(trainer.step());
         const std::int64_t step = trainer.steps_done();
         const bool last = step == config.steps;
+        if (last) fit_widths(trainer);
         const bool validate = config.validation_images > 0 && (step % config.validation_every == 0 || last);
         if (validate) validation = to_json(trainer.validate(), "validation_");
         const bool save = step % config.checkpoint_every == 0 || last;
@@ -175,14 +184,6 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
                 trainer.save_model(model, validation.dump());  // usable while the training goes on
                 trainer.save_checkpoint(checkpoint, validation.dump());
             }
-        });
-    }
-    if (const WidthReport widths = trainer.fit_widths(); widths.sources > 0) {
-        spdlog::info("widths fitted to {:.0f} sources: location and flux {:.4f} -> {:.4f} nats a source", widths.sources, widths.before,
-                     widths.after);
-        if (config.validation_images > 0) validation = to_json(trainer.validate(), "validation_");
-        comm::agree_on(comm, [&] {
-            if (root) trainer.save_model(model, validation.dump());
         });
     }
     spdlog::info("trained {} steps in {:.0f} s: {}", config.steps - first_step, seconds_since(start), model.string());

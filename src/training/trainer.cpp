@@ -5,6 +5,7 @@
 #include "bliss/core/error.hpp"
 #include "bliss/core/hash.hpp"
 #include "bliss/encoder/precision.hpp"
+#include "bliss/simulator/reserved_steps.hpp"
 #include "bliss/training/losses.hpp"
 #include "flat_parameters.hpp"
 #include "schedule.hpp"
@@ -19,11 +20,6 @@
 
 namespace bliss::training {
 namespace {
-
-/// Step number of the validation images: no training step has it.
-constexpr std::uint32_t k_validation_step = 0xFFFFFFFF;
-/// And of those that widths are fitted to.
-constexpr std::uint32_t k_width_step = 0xFFFFFFFE;
 
 /// Convolutions in bfloat16 while it lives, where asked for; weights and everything else stay float32.
 class MixedPrecision {
@@ -63,6 +59,28 @@ struct LossSums {
         return out;
     }
 };
+
+/// What a file's metadata say under this name; empty where they say nothing.
+std::string text_of(const encoder::TensorFile& file, const char* key) {
+    const auto found = file.metadata.find(key);
+    return found == file.metadata.end() ? std::string{} : found->second;
+}
+
+/// A checkpoint of this configuration. @throws DataError
+encoder::TensorFile read_checkpoint(const std::filesystem::path& path, const TrainingConfig& config) {
+    encoder::TensorFile file = encoder::read_tensor_file(path);
+    if (text_of(file, "format") != "bliss-checkpoint") {
+        throw DataError(fmt::format("{}: not a bliss checkpoint; use --fresh to start over", path.string()));
+    }
+    const std::string mine = to_toml(config, false), its = text_of(file, "configuration");
+    if (its != mine) {
+        throw DataError(
+            fmt::format("{}: the checkpoint is of another configuration (SHA256 {:.12}, this run's {:.12}); use --fresh to "
+                        "start over or another --output",
+                        path.string(), sha256_of_text(its), sha256_of_text(mine)));
+    }
+    return file;
+}
 
 /// One of the model's networks with its optimiser.
 struct Network {
@@ -121,31 +139,22 @@ struct Trainer::Impl {
             if (backward) (loss_of_network / global_sources).backward();
             sum += loss_of_network.item<double>();
         };
-        add(sums.type, type_loss(picked));
+        add(sums.type, type_loss(type_logits(picked), picked.is_star, picked.weight));
         if (!model.galaxy) return;
         sums.galaxies += (picked.weight * (1 - picked.is_star)).sum().item<double>();
-        add(sums.shape, shape_loss(picked));
+        add(sums.shape, shape_loss(shapes(picked), picked.shape_latents, picked.is_star, picked.weight));
     }
 
-    /// -ln q of the sources' types, summed.
-    at::Tensor type_loss(const SourceBatch& picked) {
-        at::Tensor logits;
-        {
-            const MixedPrecision mixed{bfloat16};
-            logits = model.classification->forward(picked.windows).slice(0, 0, picked.is_star.size(0));
-        }
-        return torch::binary_cross_entropy_with_logits(logits, picked.is_star, picked.weight, {}, at::Reduction::Sum);
+    /// Logits of n picked sources to be stars. @return (n)
+    at::Tensor type_logits(const SourceBatch& picked) {
+        const MixedPrecision mixed{bfloat16};
+        return model.classification->forward(picked.windows).slice(0, 0, picked.is_star.size(0));
     }
 
-    /// -ln q of the galaxies' shape latents, summed.
-    at::Tensor shape_loss(const SourceBatch& picked) {
-        encoder::ShapePosterior shape;
-        {
-            const MixedPrecision mixed{bfloat16};
-            shape = model.galaxy->forward(picked.windows);
-        }
-        const at::Tensor log_density = shape.first(picked.is_star.size(0)).log_density(picked.shape_latents);
-        return -(picked.weight * (1 - picked.is_star) * log_density).sum();
+    /// Posteriors of the shapes of n picked sources, were they galaxies.
+    encoder::ShapePosterior shapes(const SourceBatch& picked) {
+        const MixedPrecision mixed{bfloat16};
+        return model.galaxy->forward(picked.windows).first(picked.is_star.size(0));
     }
 
     /// Of the galaxy decoder's weights; empty without one.
@@ -222,7 +231,7 @@ StepReport Trainer::validate() {
     const std::int64_t begin = self.config.validation_images * self.comm.rank() / ranks;
     const std::int64_t end = self.config.validation_images * (self.comm.rank() + 1) / ranks;
     for (std::int64_t first = begin; first < end; first += self.images_of_rank) {
-        const simulator::SampleRange range{static_cast<std::uint64_t>(self.config.seed), k_validation_step,
+        const simulator::SampleRange range{static_cast<std::uint64_t>(self.config.seed), simulator::k_validation_step,
                                            static_cast<std::uint32_t>(first)};
         self.run(make_batch(self.config, self.decoder(), range, std::min(self.images_of_rank, end - first)), 1, false, sums);
     }
@@ -241,7 +250,8 @@ WidthReport Trainer::fit_widths() {
     const std::int64_t ranks = self.comm.size();
     const std::int64_t begin = config.width_images * self.comm.rank() / ranks, end = config.width_images * (self.comm.rank() + 1) / ranks;
     for (std::int64_t first = begin; first < end; first += self.images_of_rank) {
-        const simulator::SampleRange range{static_cast<std::uint64_t>(config.seed), k_width_step, static_cast<std::uint32_t>(first)};
+        const simulator::SampleRange range{static_cast<std::uint64_t>(config.seed), simulator::k_width_step,
+                                           static_cast<std::uint32_t>(first)};
         stage.add(make_batch(config, self.decoder(), range, std::min(self.images_of_rank, end - first)));
     }
     const WidthReport report = stage.fit(self.comm);
@@ -269,19 +279,11 @@ void Trainer::save_checkpoint(const std::filesystem::path& path, const std::stri
     encoder::write_tensor_file(path, file);
 }
 
+void check_checkpoint(const std::filesystem::path& path, const TrainingConfig& config) { (void)read_checkpoint(path, config); }
+
 std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
-    const encoder::TensorFile file = encoder::read_tensor_file(path);
-    const auto text = [&](const char* key) {
-        const auto found = file.metadata.find(key);
-        return found == file.metadata.end() ? std::string{} : found->second;
-    };
-    if (text("format") != "bliss-checkpoint") throw DataError(fmt::format("{}: not a bliss checkpoint", path.string()));
-    const std::string mine = to_toml(impl_->config, false);
-    if (text("configuration") != mine) {
-        throw DataError(fmt::format("{}: the checkpoint is of another configuration (SHA256 {:.12}, this run's {:.12}); use --fresh to "
-                                    "start over or another --output",
-                                    path.string(), sha256_of_text(text("configuration")), sha256_of_text(mine)));
-    }
+    const encoder::TensorFile file = read_checkpoint(path, impl_->config);
+    const auto text = [&](const char* key) { return text_of(file, key); };
     if (text("galaxies") != impl_->galaxies_sha256()) {
         throw DataError(fmt::format("{}: the checkpoint was trained with other galaxies than this run's; use --fresh to start over",
                                     path.string()));
@@ -290,7 +292,8 @@ std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
         for (auto& [name, tensor] : parameters.state()) {
             const auto found = file.tensors.find(network + name);
             if (found == file.tensors.end() || found->second.sizes() != tensor.sizes()) {
-                throw DataError(fmt::format("{}: the checkpoint's '{}{}' does not fit this model", path.string(), network, name));
+                throw DataError(fmt::format("{}: the checkpoint's '{}{}' does not fit this model; use --fresh to start over", path.string(),
+                                            network, name));
             }
             const torch::NoGradGuard no_grad;
             tensor.copy_(found->second);

@@ -4,13 +4,17 @@
 
 #include <torch/torch.h>
 
+#include <cmath>
+#include <limits>
 #include <span>
 #include <utility>
 
 namespace bliss::training {
 namespace {
 
-constexpr int k_most_evaluations = 60;
+constexpr int k_most_iterations = 60;
+/// Of a search's terms and loss: it ends where they change by less.
+constexpr double k_least_change = 1e-6;
 
 }  // namespace
 
@@ -50,8 +54,8 @@ WidthReport WidthStage::fit(const comm::Communicator& comm) {
         raw = torch::cat(raw_).unsqueeze(1);
         conditions.ln_noise = torch::cat(ln_noise_);
     }
-    bool first = true;
-    const auto closure = [&] {
+    // The mean of -ln q and its gradient at the present terms. All ranks.
+    const auto evaluate = [&] {
         terms.mutable_grad().zero_();
         double loss = 0;
         if (raw.defined()) {
@@ -64,15 +68,51 @@ WidthReport WidthStage::fit(const comm::Communicator& comm) {
         std::vector<double> numbers(gradient.data_ptr<double>(), gradient.data_ptr<double>() + gradient.numel());
         numbers.push_back(loss);
         numbers = summed(std::move(numbers));
-        report.after = numbers.back();
-        if (std::exchange(first, false)) report.before = report.after;
+        loss = numbers.back();
         numbers.pop_back();
         terms.mutable_grad().copy_(torch::tensor(numbers, torch::kDouble).view(terms.sizes()));
-        return torch::tensor(report.after);
+        return loss;
     };
-    torch::optim::LBFGS optimizer{{terms}, torch::optim::LBFGSOptions(1).max_iter(k_most_evaluations).line_search_fn("strong_wolfe")};
-    optimizer.step(closure);
-    closure();   // of where it came to
+    // Rank 0's terms to all, and whether there is more to do.
+    const auto share = [&](bool more) {
+        const torch::NoGradGuard no_grad;
+        std::vector<float> numbers(terms.data_ptr<float>(), terms.data_ptr<float>() + terms.numel());
+        numbers.push_back(more ? 1 : 0);
+        comm.broadcast(numbers);
+        more = numbers.back() != 0;
+        numbers.pop_back();
+        terms.copy_(torch::tensor(numbers).view(terms.sizes()));
+        return more;
+    };
+    // Rank 0 alone searches: on processors that round differently two searches could part, and wait for each other for ever.
+    if (comm.rank() == 0) {
+        at::Tensor best = terms.detach().clone();
+        report.before = report.after = std::numeric_limits<double>::infinity();
+        const auto closure = [&] {
+            share(true);
+            const double loss = evaluate();
+            if (!std::isfinite(report.before)) report.before = loss;
+            if (loss < report.after) {
+                best.copy_(terms.detach());
+                report.after = loss;
+            }
+            return torch::tensor(loss);
+        };
+        torch::optim::LBFGS optimizer{
+            {terms},
+            torch::optim::LBFGSOptions(1).max_iter(k_most_iterations).tolerance_change(k_least_change).line_search_fn("strong_wolfe")};
+        optimizer.step(closure);
+        // In single precision a search may stray where nothing is left to gain.
+        const torch::NoGradGuard no_grad;
+        terms.copy_(best);
+        share(false);
+    } else {
+        while (share(false)) (void)evaluate();
+    }
+    std::vector<double> of_root{report.before, report.after};
+    comm.broadcast(of_root);
+    report.before = of_root[0];
+    report.after = of_root[1];
     return report;
 }
 

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: running the program, temporary folders, reading its files. Standard library only."""
+"""What the end-to-end tests share: running the program, temporary folders, reading and changing its files."""
 
 import hashlib
 import json
@@ -12,6 +12,8 @@ import tempfile
 import unittest
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy
 
 REPO = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("BLISS_BINARY", str(REPO / "build/release/bin/bliss-mpi"))
@@ -88,6 +90,21 @@ def simulate(folder, frames, ranks=0, threads=1, more=()):
     """Small frames of the shipped simulation."""
     return bliss("simulate", SIMULATION, "-o", folder, "--set", f"frames={frames}", "--set", f"height_px={HEIGHT_PX}",
                  "--set", f"width_px={WIDTH_PX}", *more, ranks=ranks, threads=threads)
+
+
+def psf_of(image_toml):
+    """Weights and sigmas (px) of the Gaussians of a simulated frame's PSF, from the text of its configuration."""
+    return tuple([float(x) for x in re.search(rf"psf_{name} = \[(.*?)\]", image_toml, re.S)[1].split(",") if x.strip()]
+                 for name in ("weights", "sigmas_px"))
+
+
+def add_star(pixels, x_px, y_px, flux_e, weights, sigmas_px):
+    """Adds a star of this flux, without noise."""
+    y, x = numpy.mgrid[:pixels.shape[0], :pixels.shape[1]]
+    r2 = (x - x_px) ** 2 + (y - y_px) ** 2
+    for weight, sigma in zip(weights, sigmas_px):
+        peak = flux_e * weight / sum(weights) / (2 * numpy.pi * sigma**2)
+        pixels += (peak * numpy.exp(-0.5 * r2 / sigma**2)).astype(pixels.dtype)
 
 
 def sha256(path):

@@ -178,6 +178,7 @@ class Generic(BadFields):
             hdus[0].header["BUNIT"] = "nanomaggy"
             hdus.writeto(cls.survey / "nanomaggies.fits")
         fits.writeto(cls.survey / "small-mask.fits", numpy.zeros((30, 20), numpy.uint8))
+        fits.writeto(cls.survey / "full-mask.fits", numpy.ones((300, 260), numpy.uint8))
 
     # Name: (what differs from a good image's configuration, words of the message)
     CASES = {
@@ -188,6 +189,8 @@ class Generic(BadFields):
         "nan": ('image = "nan.fits"', ["no part of the image has enough valid pixels"]),
         "band": ('band = "g"', ["frame-0000.fits", "band 'g'", "band 'r'"]),
         "mask": ('mask_image = "small-mask.fits"', ["small-mask.fits", "[30, 20]", "[300, 260]"]),
+        "masked": ('mask_image = "full-mask.fits"', ["no part of the image has enough valid pixels"]),
+        "all": ('mask_image = "full-mask.fits"\nbackground = "value"\nbackground_value = 900', ["no pixel is valid"]),
         "unit": ('unit = "photons"', ["unit", "photons", "electrons"]),
         "header": ('image = "nanomaggies.fits"', ["nanomaggies.fits", "BUNIT", "nanomaggy", "electrons"]),
         "psf": ("psf_fwhm_px = 0", ["psf_fwhm_px"]),

@@ -73,6 +73,9 @@ class DryRun(Case):
 
     def test_simulate(self):
         self.check("simulate", SIMULATION, words=["would write 20 frames of 1489 x 2048"])
+        for setting in ("simulator.prior.galaxies=learnt", "galaxy_model=absent.safetensors", "simulator.prior.flux_max_e=1"):
+            run = bliss("simulate", SIMULATION, "-o", self.folder / "out", "--dry-run", "--set", setting)
+            self.assertFails(run, 2, setting.split("=")[0].split(".")[-1])
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ import h5py
 import numpy
 from astropy.io import fits
 
-from support import REPO, Case, bliss, sha256
+from support import REPO, Case, add_star, bliss, psf_of, sha256
 
 MODEL = REPO / "configs/models/crowded-r.safetensors"
 SIMULATION = REPO / "configs/simulate/crowded-r.toml"
 SIDE_PX, BORDER_PX = 128, 12
+FLUX_MAX_E = 2.5e6  # of the prior
+RATE_OUTSIDE, ABOVE_PRIOR = 1, 64
 MODEL_ONLY = ["--set", f"model={MODEL}"]
 SHORT = [*MODEL_ONLY, "--set", "stars.burn_in=60", "--set", "stars.draws=24", "--set", "stars.thin=2", "--set", "sources_per_tile=0"]
 
@@ -84,6 +86,32 @@ class Crowded(Case):
         _, fields, _ = read(given)
         self.assertTrue(numpy.allclose(fields["sources_per_tile"], 1.5, rtol=1e-5))
         self.assertTrue(numpy.allclose(fields["star_alpha"], 0.6, rtol=1e-5))
+        self.assertTrue((fields["prior_flags"] == 0).all())
+
+    def test_a_density_far_from_the_training_is_flagged_or_refused(self):
+        run = self.assertDone(bliss("catalog", self.config, "-o", self.folder / "far", *MODEL_ONLY, "--set", "sources_per_tile=0.0065",
+                                    "--set", "stars.burn_in=4", "--set", "stars.draws=8"))
+        self.assertIn("0.0065 sources a tile is outside", run.err)
+        self.assertTrue((read(self.folder / "far")[1]["prior_flags"] & RATE_OUTSIDE > 0).all())
+        self.assertFails(bliss("catalog", self.config, "-o", self.folder / "no", *MODEL_ONLY, "--set", "sources_per_tile=17"), 2,
+                         "sources_per_tile", "0 to 16")
+
+    def test_a_star_beyond_the_prior_is_flagged(self):
+        """Five times the brightest star of the prior: the draws hold none so bright, and say so."""
+        path = self.survey / "frame-0000.fits"
+        whole = path.read_bytes()
+        psf = psf_of((self.survey / "frame-0000.toml").read_text())
+        try:
+            with fits.open(path, mode="update") as file:
+                add_star(file[0].data, 60.3, 70.6, 5 * FLUX_MAX_E, *psf)
+            self.assertDone(bliss("catalog", self.config, "-o", self.folder, *SHORT))
+        finally:
+            path.write_bytes(whole)
+        sources, _, _ = read(self.folder)
+        sources = sources[sources["field_index"] == 0]
+        off = numpy.hypot(sources["x_px"] - 60.3, sources["y_px"] - 70.6)
+        self.assertTrue((sources["flags"][off < 2] & ABOVE_PRIOR > 0).any(), sources[off < 2])
+        self.assertFalse((sources["flags"][off > 40] & ABOVE_PRIOR > 0).any())
 
     def test_any_number_of_ranks_and_threads_gives_the_same_bytes(self):
         for name, ranks, threads in (("ranks", 2, 1), ("threads", 1, 2)):
@@ -97,9 +125,15 @@ class Crowded(Case):
         self.assertTrue((fields["star_alpha"] == 0.5).all())
         self.assertNotEqual(len(sources), len(read(self.reference)[0]))
 
+    def test_what_was_left_open_stays_so_in_the_stored_configuration(self):
+        with h5py.File(self.reference / "catalog.h5") as file:
+            self.assertIn("\nsources_per_tile = 0.0\n", file.attrs["configuration"].decode())
+
     def test_a_share_of_stars_does_not_fit_a_model_of_stars_alone(self):
-        self.assertFails(bliss("catalog", self.config, "-o", self.folder / "no", *SHORT, "--set", "prior.star_fraction=0.5"), 2,
-                         "prior.star_fraction", "stars.likelihood")
+        for more in ([], ["--set", "stars.likelihood=false"]):
+            for setting in ("prior.star_fraction=0.5", "prior.galaxy_alpha=1"):
+                self.assertFails(bliss("catalog", self.config, "-o", self.folder / "no", *SHORT, *more, "--set", setting, ranks=2), 2,
+                                 setting.split("=")[0], "stars alone")
 
 
 if __name__ == "__main__":

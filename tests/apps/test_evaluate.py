@@ -170,7 +170,7 @@ class SimulatedSurvey(Scores):
         for options, words in ((("--match-limit", "0"), ["--match-limit"]), (("--border", "-1"), ["--border"]),
                                (("--first-mag", "23", "--last-mag", "17"), ["--first-mag 23"]),
                                (("--last-mag", "inf"), ["--last-mag inf"]), (("--mag-step", "1e-9"), ["--mag-step 1e-09"]),
-                               (("--mag-step", "4"), ["--mag-step 4"])):
+                               (("--mag-step", "4"), ["--mag-step 4"]), (("--tiles", "100"), ["is a catalogue", "--tiles"])):
             with self.subTest(options):
                 run = bliss("evaluate", self.path, "--truth", *self.truths, *options)
                 self.assertEqual(run.code, 2, run)

@@ -7,7 +7,7 @@ import h5py
 import numpy
 from astropy.io import fits
 
-from support import Case, sha256, simulate
+from support import Case, add_star, psf_of, sha256, simulate
 
 ABOVE_PRIOR, POOR_FIT, SURROUNDINGS = 64, 128, 256
 SAMPLES = 8
@@ -79,17 +79,8 @@ class Fit(Case):
 
     def test_a_star_beyond_the_prior_is_flagged(self):
         """Three times the brightest source there is in training, in a frame without saturation."""
-        text = (self.survey / "frame-0000.toml").read_text()
-        weights, sigmas = ([float(x) for x in re.search(rf"psf_{name} = \[(.*?)\]", text, re.S)[1].split(",") if x.strip()]
-                           for name in ("weights", "sigmas_px"))
-
-        def add_star(pixels):
-            y, x = numpy.mgrid[:HEIGHT_PX, :WIDTH_PX]
-            r2 = (x - 300.2) ** 2 + (y - 350.4) ** 2
-            total = sum(weights)
-            for weight, sigma in zip(weights, sigmas):
-                pixels += (3e8 * weight / total / (2 * numpy.pi * sigma**2) * numpy.exp(-0.5 * r2 / sigma**2)).astype(pixels.dtype)
-        sources, _ = self.spoilt(add_star)
+        psf = psf_of((self.survey / "frame-0000.toml").read_text())
+        sources, _ = self.spoilt(lambda pixels: add_star(pixels, 300.2, 350.4, 3e8, *psf))
         for name in ("x_px", "y_px", "p_source", "p_star", "flux_nmgy", "mag"):
             self.assertTrue(numpy.isfinite(sources[name]).all(), name)
         near = sources[numpy.hypot(sources["x_px"] - 300.2, sources["y_px"] - 350.4) < 3]

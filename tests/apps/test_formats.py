@@ -17,7 +17,8 @@ from astropy.wcs import WCS
 
 from support import HEIGHT_PX, REAL_CONFIG, REAL_FOLDER, WIDTH_PX, Case, bliss, sha256, simulate
 
-UNITS = {"x_px": "px", "y_px": "px", "x_err_px": "px", "y_err_px": "px", "x_low_px": "px", "x_high_px": "px", "y_low_px": "px", "y_high_px": "px",
+UNITS = {"x_px": "px", "y_px": "px", "x_err_px": "px", "y_err_px": "px", "x_low_px": "px", "x_high_px": "px",
+         "y_low_px": "px", "y_high_px": "px",
          "ra_deg": "deg", "dec_deg": "deg",
          "flux_nmgy": "nmgy", "flux_err_nmgy": "nmgy", "mag": "mag", "mag_err": "mag",
          "half_light_radius_px": "px", "half_light_radius_err_px": "px", "half_light_radius_low_px": "px",

@@ -45,6 +45,11 @@ class Prior(Case):
         self.assertEqual((field["galaxy_alpha"], int(field["prior_flags"]) & ~DENSITY_OUTSIDE), (3, FAR))
         self.assertIn("lean on what was rare", run.err)
 
+    def test_a_far_share_of_stars_is_flagged(self):
+        run, _, field = self.run_with("prior.star_fraction=0.999")
+        self.assertEqual((field["star_fraction"], int(field["prior_flags"]) & ~DENSITY_OUTSIDE), (0.999, FAR))
+        self.assertIn("lean on what was rare", run.err)
+
     def test_a_density_outside_the_training_range_is_flagged(self):
         dense = self.folder / "dense"
         self.assertDone(simulate(dense, 1, more=[word for end in ("low", "high") for word in
@@ -79,6 +84,28 @@ class Prior(Case):
         self.assertLess(abs(numpy.log(field["sources_per_tile"] / rate)), 0.3)
         self.assertLess(abs(field["star_fraction"] - (labelled["IS_STAR"] == 1).mean()), 0.15)
         self.assertLess(abs(field["expected_sources"] / len(labelled) - 1), 0.3)
+
+    def test_what_is_masked_does_not_count(self):
+        """The estimate is of the part that is seen, also where that is the smaller one."""
+        with fits.open(self.survey / "mask-0000.fits") as hdus:
+            hdus[0].data[:, 320:] = 1
+            hdus.writeto(self.survey / "half-mask.fits", overwrite=True)
+        image = (self.survey / "frame-0000.toml").read_text().replace("mask-0000.fits", "half-mask.fits")
+        self.assertIn("half-mask.fits", image)
+        (self.survey / "half.toml").write_text(image)
+        half = self.survey / "half-catalog.toml"
+        half.write_text(self.config.read_text().replace("frame-0000.toml", "half.toml"))
+        run = self.assertDone(self.catalog(half, self.folder, "--set", "prior.estimate=true", "--set", "sources_per_tile=0.02"))
+        with h5py.File(self.folder / "catalog.h5") as file:
+            field, sources = file["fields"][0], file["catalog"][:]
+        with fits.open(self.survey / "truth-0000.fits") as hdus:
+            truth = hdus["TRUTH"].data
+        seen = truth[(truth["LABELLED"] == 1) & (truth["X_PX"] < 319.5)]
+        self.assertAlmostEqual(field["valid_share"], 0.4, delta=0.01)
+        self.assertLess(abs(numpy.log(field["sources_per_tile"] / (len(seen) / (700 * 320 / 16)))), 0.35)
+        self.assertLess(abs(field["expected_sources"] / len(seen) - 1), 0.35)
+        self.assertEqual((sources["x_px"] > 350).sum(), 0)
+        self.assertEqual(int(field["prior_flags"]), 0, run.err)
 
     def test_impossible_priors(self):
         for setting, word in (("prior.star_fraction=1.5", "star_fraction"), ("prior.star_alpha=-1", "star_alpha"),

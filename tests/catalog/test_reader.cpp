@@ -48,8 +48,9 @@ TEST_CASE("another schema version is refused with both versions") {
     CHECK(error_of(folder / "a.h5").empty());
     write_other(folder / "b.h5", catalog::k_schema_version + 1, 2);
     CHECK_THAT(error_of(folder / "b.h5"),
-               ContainsSubstring("b.h5: catalogue of schema version " + std::to_string(catalog::k_schema_version + 1) + ", this program reads " +
-                                 std::to_string(catalog::k_schema_version)) && ContainsSubstring("9.9"));
+               ContainsSubstring("b.h5: catalogue of schema version " + std::to_string(catalog::k_schema_version + 1) +
+                                 ", this program reads " + std::to_string(catalog::k_schema_version)) &&
+                   ContainsSubstring("9.9"));
 }
 
 TEST_CASE("fields that count other sources than there are are refused") {

@@ -119,7 +119,8 @@ TEST_CASE("single precision stays finite at the limits the network can reach") {
 }
 
 TEST_CASE("a Normal's log density is the closed form") {
-    CHECK_THAT(log_normal(scalar(1.3), scalar(0.5), scalar(2.0)).item<double>(), WithinRel(-0.5 * 0.16 - std::log(2.0) - 0.9189385332046727, 1e-12));
+    CHECK_THAT(log_normal(scalar(1.3), scalar(0.5), scalar(2.0)).item<double>(),
+               WithinRel(-0.5 * 0.16 - std::log(2.0) - 0.9189385332046727, 1e-12));
     CHECK_THAT(integral([](double x) { return 20 * std::exp(log_normal(scalar(20 * x - 10), scalar(0.3), scalar(1.1)).item<double>()); }),
                WithinRel(1.0, 1e-6));
 }
@@ -129,7 +130,9 @@ TEST_CASE("a Normal without what lies below a value: density, distribution, quan
         const double mean = 0.3, sd = 0.8, high = std::max(low, mean) + 10 * sd;
         INFO("low " << low);
         const NormalAbove above{mean, sd, low};
-        const auto density = [&](double at) { return std::exp(log_normal_above(scalar(at), scalar(mean), scalar(sd), low).item<double>()); };
+        const auto density = [&](double at) {
+            return std::exp(log_normal_above(scalar(at), scalar(mean), scalar(sd), low).item<double>());
+        };
         const auto up_to = [&](double end, double power) {
             return integral([&](double x) {
                 const double at = low + (end - low) * x;

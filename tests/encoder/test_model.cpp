@@ -24,6 +24,8 @@ encoder::Model small_model() {
                          encoder::Galaxies{vae, encoder::GalaxyDecoderNet{vae}}};
     model.prior.galaxy_alpha = 0.81;
     model.card.sources_per_tile = 0.02;
+    model.card.sources_per_tile_low = 0.01;
+    model.card.sources_per_tile_high = 0.03;
     model.card.training_config = "steps = 3\n";
     model.card.metrics = "{\"a\": 1}";
     return model;
@@ -109,6 +111,23 @@ TEST_CASE("parts that do not fit each other are refused") {
     fails("another shape");
     with("encoder", "reach = 1", "reach = 2");
     fails("another shape");
+    with("prior", "label_flux_min_e = 500", "label_flux_min_e = 5");
+    fails("must be in this order");
+    with("encoder", "flux_low_e = 0", "flux_low_e = 501");
+    fails("least flux is above");
+    with("card", "\"sources_per_tile_range\":[0.01,0.03]", "\"sources_per_tile_range\":[0.03,0.01]");
+    fails("no range of source rates");
+    encoder::TensorFile without_galaxies = file;
+    without_galaxies.metadata.erase("galaxies");
+    std::string& prior = without_galaxies.metadata.at("prior");
+    REQUIRE(prior.find("bulge_disk") != std::string::npos);
+    prior.replace(prior.find("bulge_disk"), 10, "learnt");
+    encoder::write_tensor_file(path, without_galaxies);
+    fails("learnt galaxies, but it holds no decoder");
+    encoder::TensorFile broken = file;
+    broken.tensors.at("detection.head_out.bias") = torch::full_like(file.tensors.at("detection.head_out.bias"), std::nan(""));
+    encoder::write_tensor_file(path, broken);
+    fails("'detection.head_out.bias' are not finite");
     encoder::TensorFile headless = file;
     std::erase_if(headless.tensors, [](const auto& item) { return item.first.starts_with("galaxy."); });
     encoder::write_tensor_file(path, headless);
@@ -126,7 +145,9 @@ TEST_CASE("galaxies are read from a model file or one of their own, and their ab
         CHECK(back.config.gaussians == 3);
         for (const auto& item : back.decoder->named_parameters()) CHECK(torch::equal(item.value(), weights[item.key()]));
     }
-    encoder::save_model(folder.path() / "plain.safetensors", encoder::Model{model.config});
+    encoder::Model plain{model.config};
+    plain.card = model.card;
+    encoder::save_model(folder.path() / "plain.safetensors", plain);
     CHECK_THROWS_MATCHES(encoder::load_galaxies(folder.path() / "plain.safetensors"), DataError,
                          MessageMatches(ContainsSubstring("holds no galaxy decoder")));
     CHECK_THROWS_MATCHES(encoder::load_model(folder.path() / "galaxies.safetensors"), DataError,

@@ -28,9 +28,38 @@ TEST_CASE("a tile is told of tiles of earlier turns, and of no others") {
         CHECK(known == expected[colour_of(row, col)]);
         CHECK(std::ranges::all_of(out, [](float x) { return x == 0 || x == 1; }));
     }
-    // On the corner of the board three tiles are left, of two tiles' reach eight.
+    // On the board's edge five tiles are left, and the last turn is told of all of them.
     CHECK(std::ranges::count(context(drawn, 1, 0, 1, 1), 1.0f) == 5);
-    CHECK(std::ranges::count(context(drawn, 0, 0, 2, 1), 1.0f) == 0);
+}
+
+TEST_CASE("with a reach of two a tile is told of two rings of earlier tiles") {
+    DrawnTiles drawn{9, 9, 1};
+    const auto known = [&](std::int64_t row, std::int64_t col) {
+        const auto out = context(drawn, row, col, 2, 1);
+        std::vector<bool> of_tile;
+        for (std::size_t k = 0; k < out.size(); k += 5) of_tile.push_back(out[k] == 1);
+        return of_tile;
+    };
+    // Row by row through the 24 tiles around: those whose turn is earlier.
+    for (const auto& [row, col] : {std::pair{4, 4}, {4, 5}, {5, 4}, {5, 5}}) {
+        const auto told = known(row, col);
+        REQUIRE(told.size() == 24);
+        std::size_t at = 0;
+        for (std::int64_t r = row - 2; r <= row + 2; ++r) {
+            for (std::int64_t c = col - 2; c <= col + 2; ++c) {
+                if (r == row && c == col) continue;
+                INFO("tile " << row << "," << col << " about " << r << "," << c);
+                CHECK(told[at++] == (colour_of(r, c) < colour_of(row, col)));
+            }
+        }
+    }
+    // In the outer ring, one row up and two columns to the right: at the end of the second of five rows.
+    drawn.set(4, 6, std::vector<DrawnSource>{{0.25f, 0.75f, 8.0f}});
+    const auto out = context(drawn, 5, 4, 2, 1);
+    const std::size_t place = 5 * (1 * 5 + 4);
+    CHECK(out[place] == 1);
+    CHECK(out[place + 1] == 1);
+    CHECK(out[place + 4] == 2);
     CHECK(context(drawn, 3, 2, 2, 4).size() == 24 * 17);
 }
 

@@ -179,7 +179,8 @@ TEST_CASE("couplings bend the density of shapes: it is the mixture's by the chan
     {
         const torch::NoGradGuard no_grad;
         parent.to(torch::kDouble);
-        for (const encoder::AffineCouplings::Layer& layer : couplings.layers()) at::Tensor{layer.moved}.set_data(layer.moved.to(torch::kDouble));
+        for (const encoder::AffineCouplings::Layer& layer : couplings.layers())
+            at::Tensor{layer.moved}.set_data(layer.moved.to(torch::kDouble));
         CHECK_THAT(bent.log_density(at).item<double>(), WithinRel(flat.log_density(at).item<double>(), 1e-12));   // new ones bend nothing
         for (auto& parameter : parent.parameters()) parameter.add_(0.3 * torch::randn_like(parameter));
     }

@@ -6,15 +6,20 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 
 namespace bliss::test {
 
-/// What one tile says: probabilities of its counts, and where and how bright a source is (the same for all slots).
+/// What one tile says: probabilities of its counts, and where and how bright a source is.
 struct Says {
     std::vector<double> counts;
     double u = 0.5, v = 0.5, sd = 0.05;
     double ln_flux = 8;
+    double u_step = 0;  ///< each slot's place is this much to the right of the one before, through the slots of all counts
 };
+
+/// Standard deviation of ln flux, whatever it says.
+constexpr double k_ln_flux_sd = 0.1;
 
 /// A chain that answers by a rule in place of a network.
 class FakeChain : public inference::TileChain {
@@ -37,7 +42,8 @@ public:
     };
     using Rule = std::function<Says(const TileIndex&, const Told&)>;
 
-    FakeChain(const Shape& shape, Rule rule) : TileChain{shape}, rule_{std::move(rule)} {}
+    FakeChain(const Shape& shape, Rule rule, double ln_flux_low = -std::numeric_limits<double>::infinity(), std::vector<char> seen = {})
+        : TileChain{shape, std::move(seen)}, rule_{std::move(rule)}, ln_flux_low_{ln_flux_low} {}
 
     using TileChain::ask;
     [[nodiscard]] inference::TileReader ask(const std::vector<TileIndex>& tiles, const std::vector<float>& contexts) const override {
@@ -51,18 +57,20 @@ public:
         for (std::int64_t k = 0; k < n; ++k) {
             const Says says = rule_(tiles[static_cast<std::size_t>(k)], {contexts.data() + k * length, shape().reach, m});
             for (std::int64_t c = 0; c <= m; ++c) q.count_logits[k][c] = std::log(says.counts[static_cast<std::size_t>(c)]);
-            q.u_mean[k].fill_(says.u);
+            for (std::int64_t slot = 0; slot < slots; ++slot) q.u_mean[k][slot] = says.u + says.u_step * static_cast<double>(slot);
             q.v_mean[k].fill_(says.v);
             q.u_sd[k].fill_(says.sd);
             q.v_sd[k].fill_(says.sd);
             q.ln_flux_mean[k].fill_(says.ln_flux);
-            q.ln_flux_sd[k].fill_(0.1);
+            q.ln_flux_sd[k].fill_(k_ln_flux_sd);
         }
+        q.ln_flux_low = ln_flux_low_;
         return {q, shape().tile_px};
     }
 
 private:
     Rule rule_;
+    double ln_flux_low_;
 };
 
 }  // namespace bliss::test

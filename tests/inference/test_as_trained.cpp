@@ -17,7 +17,8 @@ using Catch::Matchers::WithinAbs;
 training::TrainingConfig some_config(std::int64_t tile_px, std::int64_t reach) {
     training::TrainingConfig config;
     config.tiles_per_side = 40 / tile_px;
-    config.encoder = {.tile_px = tile_px, .reach = reach, .components = 2, .width = 8, .head_width = 16, .classifier_width = 4, .galaxy_width = 4};
+    config.encoder = {
+        .tile_px = tile_px, .reach = reach, .components = 2, .width = 8, .head_width = 16, .classifier_width = 4, .galaxy_width = 4};
     config.simulator.conditions.sources_per_tile_low = config.simulator.conditions.sources_per_tile_high = 0.15;
     config.simulator.conditions.edge_share = 0;
     return config;
@@ -66,7 +67,8 @@ TEST_CASE("tiles, contexts and windows are those of training") {
         input.conditions.rate = batch.conditions.rate;
         const inference::FieldPrior prior = inference::prior_above_limit(model.prior, 0.15);
         const inference::PriorShift shift{model.prior, prior, prior};
-        const inference::NetworkChain chain{model.detection, config.encoder, input.conditions, inference::trunk_dense(model.detection, input), shift};
+        const inference::NetworkChain chain{model.detection, config.encoder, input.conditions,
+                                            inference::trunk_dense(model.detection, input), shift};
         // The true sources on the frame's own board of tiles.
         encoder::DrawnTiles drawn = chain.nothing_drawn();
         for (std::int64_t row = 0; row < per_side; ++row) {
@@ -111,7 +113,8 @@ TEST_CASE("tiles, contexts and windows are those of training") {
             if (numbers[2] == 0) continue;  // given as it is
             ++by_moments;
             const std::int64_t tile = batch.labels.sources[k].tile;
-            const TileIndex on_frame{static_cast<std::int32_t>(tile / per_side + first), static_cast<std::int32_t>(tile % per_side + first)};
+            const TileIndex on_frame{static_cast<std::int32_t>(tile / per_side + first),
+                                     static_cast<std::int32_t>(tile % per_side + first)};
             const inference::Candidate claim = reader.claim(tile, on_frame, 1, 0, 1);
             const auto same = encoder::given_numbers({claim.x_px.mean, claim.y_px.mean, claim.x_px.sd, claim.y_px.sd,
                                                       claim.ln_flux_e.mean - chain.shape().ln_noise, claim.ln_flux_e.sd});

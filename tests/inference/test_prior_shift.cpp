@@ -48,7 +48,8 @@ TEST_CASE("the training's prior above the label limit counts what is labelled") 
     }
     CHECK_THAT(stars / all, WithinAbs(k_told.star_fraction, 5 * 0.5 / std::sqrt(all)));
     const double ln_flux = 8.3;
-    const double tensor = std::exp(log_flux_density(torch::tensor(ln_flux, torch::kDouble), 0.6, std::log(500.0), std::log(1e8)).item<double>());
+    const double tensor =
+        std::exp(log_flux_density(torch::tensor(ln_flux, torch::kDouble), 0.6, std::log(500.0), std::log(1e8)).item<double>());
     const double direct = 0.6 * std::exp(-0.6 * ln_flux) / (std::pow(500, -0.6) - std::pow(1e8, -0.6));
     CHECK_THAT(tensor, WithinRel(direct, 1e-12));
 }
@@ -68,7 +69,9 @@ TEST_CASE("a tile's posterior under another flux law is the old one times the ra
     const PriorShift shift{k_trained, k_told, wanted};
     const encoder::TilePosterior old = one_tile(0.4, 7.0, 9.0), moved = shift.applied(old);
     // The exact answer on a fine grid of ln flux.
-    const auto normal = [](double x, double mean, double sd) { return std::exp(-0.5 * std::pow((x - mean) / sd, 2)) / (sd * std::sqrt(2 * M_PI)); };
+    const auto normal = [](double x, double mean, double sd) {
+        return std::exp(-0.5 * std::pow((x - mean) / sd, 2)) / (sd * std::sqrt(2 * M_PI));
+    };
     double total = 0, mean = 0;
     const double step = 1e-3;
     for (double f = 6.3; f < 12; f += step) {
@@ -83,6 +86,49 @@ TEST_CASE("a tile's posterior under another flux law is the old one times the ra
     const double moved_mean = (moved.log_weight.exp() * moved.ln_flux_mean).sum().item<double>();
     CHECK_THAT(moved_mean, WithinAbs(mean / total, 0.01));
     CHECK_THAT(moved.log_weight.exp().sum().item<double>(), WithinRel(1.0, 1e-5));
+}
+
+TEST_CASE("each of two sources moves by the ratio at its own flux") {
+    FieldPrior wanted = k_told;
+    wanted.galaxy_alpha = 1.0;
+    wanted.star_fraction = 0.6;
+    wanted.sources_per_tile = 2 * k_told.sources_per_tile;
+    const PriorShift shift{k_trained, k_told, wanted};
+    // The slot of one source, then the two of two.
+    const std::vector<double> means{7.0, 9.0, 7.6}, sds{0.15, 0.2, 0.1};
+    const auto slots = [](const std::vector<double>& of) { return torch::tensor(of).view({1, 3, 1}).to(torch::kFloat); };
+    const at::Tensor half = slots({0.5, 0.5, 0.5}), tenth = slots({0.1, 0.1, 0.1});
+    const std::vector<double> p{0.5, 0.3, 0.2};
+    const encoder::TilePosterior old{torch::log(torch::tensor({{p[0], p[1], p[2]}}).to(torch::kFloat)),
+                                     slots({0, 0, 0}),
+                                     half,
+                                     tenth,
+                                     half,
+                                     tenth,
+                                     slots(means),
+                                     slots(sds)};
+    const encoder::TilePosterior moved = shift.applied(old);
+    std::vector<double> mass, mean;  // of each slot, on a fine grid of ln flux
+    for (std::size_t slot = 0; slot < 3; ++slot) {
+        double total = 0, first = 0;
+        const double step = 1e-3;
+        for (double f = means[slot] - 1; f < means[slot] + 1; f += step) {
+            const double z = (f - means[slot]) / sds[slot], q = std::exp(-0.5 * z * z) / (sds[slot] * std::sqrt(2 * M_PI));
+            const double r = density(wanted, f) / density(k_told, f);
+            total += step * q * r;
+            first += step * q * r * f;
+        }
+        mass.push_back(total);
+        mean.push_back(first / total);
+    }
+    const double none = p[0], one = 2 * p[1] * mass[0], two = 4 * p[2] * mass[1] * mass[2];
+    const at::Tensor said = torch::softmax(moved.count_logits, 1).flatten();
+    CHECK_THAT(said[0].item<double>(), WithinRel(none / (none + one + two), 0.01));
+    CHECK_THAT(said[1].item<double>(), WithinRel(one / (none + one + two), 0.01));
+    CHECK_THAT(said[2].item<double>(), WithinRel(two / (none + one + two), 0.01));
+    for (std::int64_t slot = 0; slot < 3; ++slot) {
+        CHECK_THAT(moved.ln_flux_mean[0][slot][0].item<double>(), WithinAbs(mean[static_cast<std::size_t>(slot)], 0.005));
+    }
 }
 
 TEST_CASE("a posterior without what lies below the least flux moves alike") {

@@ -64,7 +64,8 @@ TEST_CASE("drawn places are Normals truncated to the tile, fluxes are Normal in 
     const auto phi = [](double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)); };
     const double tolerance = 5 * 0.5 / std::sqrt(static_cast<double>(u.size()));
     for (const double at : {0.3, 0.6, 0.9}) {
-        const double below = static_cast<double>(std::ranges::count_if(u, [&](double x) { return x < at; })) / static_cast<double>(u.size());
+        const double below =
+            static_cast<double>(std::ranges::count_if(u, [&](double x) { return x < at; })) / static_cast<double>(u.size());
         const double low = phi(-0.9 / 0.3), expected = (phi((at - 0.9) / 0.3) - low) / (phi(0.1 / 0.3) - low);
         CHECK_THAT(below, WithinAbs(expected, tolerance));
     }
@@ -78,6 +79,46 @@ TEST_CASE("drawn places are Normals truncated to the tile, fluxes are Normal in 
     const auto n = static_cast<double>(ln_flux.size());
     CHECK_THAT(sum / n, WithinAbs(9, 5 * 0.1 / std::sqrt(n)));
     CHECK_THAT(std::sqrt(square / n), WithinRel(0.1, 5 / std::sqrt(2 * n)));
+}
+
+TEST_CASE("a source is drawn from its own slot of its tile's count") {
+    // Slots in order: of one source, of the first and the second of two, of the three of three.
+    const FakeChain chain{{.rows = 2, .cols = 2, .max_sources = 3}, [](const TileIndex& tile, const FakeChain::Told&) {
+                              return tile == TileIndex{1, 1} ? Says{{1e-9, 0.4, 0.3, 0.3}, 0.2, 0.5, 0.01, 8, 0.12}
+                                                             : Says{{1, 1e-9, 1e-9, 1e-9}};
+                          }};
+    int seen[4] = {};
+    for (const auto& draw : draw_sources(chain, {7, 3}, 60)) {
+        std::vector<double> slots;
+        for (const SampledSource& s : draw) slots.push_back(((s.x_px + 0.5) / 4 - 1 - 0.2) / 0.12);
+        std::ranges::sort(slots);
+        REQUIRE(slots.size() >= 1);
+        REQUIRE(slots.size() <= 3);
+        ++seen[slots.size()];
+        const double first = slots.size() == 1 ? 0 : slots.size() == 2 ? 1 : 3;
+        for (std::size_t m = 0; m < slots.size(); ++m) CHECK_THAT(slots[m], WithinAbs(first + static_cast<double>(m), 0.45));
+    }
+    CHECK((seen[1] > 0 && seen[2] > 0 && seen[3] > 0));
+}
+
+TEST_CASE("fluxes are drawn from what lies above the least flux") {
+    constexpr double low = 8.95;  // half a standard deviation below the mean
+    const FakeChain chain{k_chain.shape(), rule, low};
+    std::vector<double> ln_flux;
+    for (const auto& draw : draw_sources(chain, {7, 3}, k_samples)) {
+        for (const SampledSource& s : draw) {
+            if (s.tile == TileIndex{2, 2}) ln_flux.push_back(s.ln_flux_e);
+        }
+    }
+    REQUIRE(ln_flux.size() > 1000);
+    CHECK(*std::ranges::min_element(ln_flux) >= low);
+    const auto phi = [](double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)); };
+    const auto n = static_cast<double>(ln_flux.size());
+    for (const double z : {-0.3, 0.0, 0.8}) {
+        const double at = 9 + z * test::k_ln_flux_sd;
+        const double below = static_cast<double>(std::ranges::count_if(ln_flux, [&](double f) { return f < at; })) / n;
+        CHECK_THAT(below, WithinAbs((phi(z) - phi(-0.5)) / phi(0.5), 5 * 0.5 / std::sqrt(n)));
+    }
 }
 
 TEST_CASE("a draw depends on the seed, the field and its number, and on nothing else") {

@@ -1,9 +1,12 @@
 #include "bliss/inference/star_field.hpp"
 
+#include "bliss/core/error.hpp"
 #include "bliss/core/random.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -13,8 +16,10 @@ namespace {
 
 using namespace bliss;
 using namespace bliss::inference;
-using stars::Star;
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::MessageMatches;
 using Catch::Matchers::WithinAbs;
+using stars::Star;
 
 constexpr std::size_t k_draws = 40;
 
@@ -107,4 +112,20 @@ TEST_CASE("samples are draws evenly spaced to the last, without what is too fain
             CHECK(s.tile_number == static_cast<std::uint32_t>(s.tile.row * 26 + s.tile.col));
         }
     }
+}
+
+TEST_CASE("a density that no sky has is refused") {
+    const survey::Frame frame{.id = {},
+                              .band = "r",
+                              .electrons = Image<float>{32, 32, 500},
+                              .background_e = Image<float>{32, 32, 500},
+                              .valid = Image<std::uint8_t>{32, 32, 1},
+                              .electrons_per_nmgy = std::vector<float>(32, 987.0f),
+                              .psf = survey::Psf::from_fwhm(3),
+                              .wcs = {},
+                              .source = "frame.fits"};
+    // Sixteen stars a tile above the limit are one a pixel, and more of all fluxes.
+    const simulator::PriorConfig trained{.star_fraction = 1, .flux_min_e = 250, .label_flux_min_e = 500};
+    CHECK_THROWS_MATCHES(draw_star_field(frame, {}, {16, 1, 0.43, 0.75}, trained, {}, {1, 0}, 2), DataError,
+                         MessageMatches(ContainsSubstring("frame.fits") && ContainsSubstring("lower sources_per_tile")));
 }

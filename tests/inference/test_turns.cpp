@@ -1,5 +1,7 @@
 #include "bliss/inference/turns.hpp"
 
+#include "bliss/inference/samples.hpp"
+
 #include "fake_chain.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -153,4 +155,25 @@ TEST_CASE("later turns are told of sources decided in earlier ones, where they l
     };
     (void)find_sources(FakeChain{{.rows = 6, .cols = 6, .ln_noise = 3}, rule}, 0.05);
     CHECK(told_right);
+}
+
+TEST_CASE("tiles that see nothing are not asked: they hold nothing, in the mode and in draws") {
+    std::vector<char> seen(36, 1);
+    for (std::size_t k = 18; k < 36; ++k) seen[k] = 0;  // the lower half
+    int asked_blind = 0;
+    const FakeChain chain{{.rows = 6, .cols = 6, .reach = 0},
+                          [&](const TileIndex& tile, const FakeChain::Told&) {
+                              asked_blind += tile.row >= 3 ? 1 : 0;
+                              return tile.col == 4 ? Says{{0.1, 0.9}} : Says{{0.99, 0.01}};
+                          },
+                          -std::numeric_limits<double>::infinity(),
+                          seen};
+    CHECK(chain.seen_tiles() == 18);
+    const FieldSources found = find_sources(chain, 0.05);
+    CHECK(found.sources.size() == 3);
+    CHECK_THAT(found.expected_sources, WithinAbs(3 * 0.9 + 15 * 0.01, 1e-5));
+    for (const auto& draw : draw_sources(chain, {1, 0}, 20)) {
+        for (const SampledSource& source : draw) CHECK(source.tile.row < 3);
+    }
+    CHECK(asked_blind == 0);
 }

@@ -64,7 +64,8 @@ TEST_CASE("galaxy sizes follow the law asked for") {
     PriorConfig config;
     config.star_fraction = 0;
     config.size_law = SizeLaw::flux;
-    CHECK_THAT(size_unit_px(config, config.size_reference_flux_e) * config.arcsec_per_px, WithinRel(config.size_at_reference_arcsec, 1e-12));
+    CHECK_THAT(size_unit_px(config, config.size_reference_flux_e) * config.arcsec_per_px,
+               WithinRel(config.size_at_reference_arcsec, 1e-12));
     CHECK_THAT(size_unit_px(config, 100 * config.size_reference_flux_e) / size_unit_px(config, config.size_reference_flux_e),
                WithinRel(std::pow(100, config.size_flux_exponent), 1e-12));
     RandomStream random{6, StreamPurpose::catalog, 0, 0};

@@ -33,7 +33,8 @@ Image<float> render_one(const Source& source, const survey::Psf& psf, std::int64
 double sum(std::span<const float> pixels) { return std::accumulate(pixels.begin(), pixels.end(), 0.0); }
 
 survey::Psf sdss_psf() {
-    return survey::Psf::from_sdss({.sigma1_px = 1.48996, .sigma2_px = 2.99404, .b = 0.04923, .sigma_p_px = 2.89229, .beta = 3.2638, .p0 = 0.0105});
+    return survey::Psf::from_sdss(
+        {.sigma1_px = 1.48996, .sigma2_px = 2.99404, .b = 0.04923, .sigma_p_px = 2.89229, .beta = 3.2638, .p0 = 0.0105});
 }
 
 std::map<std::int32_t, survey::Psf> read_psfs(fits::FitsFile& file) {
@@ -174,7 +175,8 @@ TEST_CASE("light that is left out stays below the tolerance") {
     const Image<float> fine = render_one(galaxy, psf, 128, 128, 1e-6);
     const Image<float> coarse = render_one(galaxy, psf, 128, 128, 0.05);
     double worst = 0;
-    for (std::int64_t k = 0; k < fine.size(); ++k) worst = std::max(worst, static_cast<double>(std::abs(fine.data()[k] - coarse.data()[k])));
+    for (std::int64_t k = 0; k < fine.size(); ++k)
+        worst = std::max(worst, static_cast<double>(std::abs(fine.data()[k] - coarse.data()[k])));
     CHECK(worst > 0);
     CHECK(worst < 2.0);  // a tenth of the noise of the darkest sky, 20 electrons
 }

@@ -1,10 +1,12 @@
 #include "bliss/tile/features.hpp"
 #include "bliss/tile/grid.hpp"
+#include "bliss/tile/seen_tiles.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -68,7 +70,8 @@ TEST_CASE("matched filters have unit noise, and a star's signal-to-noise ratio a
 }
 
 TEST_CASE("features do not depend on the number of threads") {
-    tile::PixelBlock pixels{100 + 10 * torch::randn({2, 131, 77}), torch::full({2, 1, 1}, 100.0f), torch::ones({2, 131, 77}, torch::kUInt8)};
+    tile::PixelBlock pixels{100 + 10 * torch::randn({2, 131, 77}), torch::full({2, 1, 1}, 100.0f),
+                            torch::ones({2, 131, 77}, torch::kUInt8)};
     const at::Tensor filters = tile::matched_filters(survey::Psf::from_fwhm(3)).unsqueeze(0).repeat({2, 1, 1, 1});
     const int threads = at::get_num_threads();
     at::set_num_threads(1);
@@ -112,4 +115,43 @@ TEST_CASE("crops are centred, and zero off the image") {
     CHECK(torch::equal(out[1].slice(1, 24, 52).slice(2, 0, 27), channels[1].slice(1, 0, 28).slice(2, 43, 70)));
     CHECK(out[1].slice(1, 0, 24).abs().sum().item<float>() == 0);
     CHECK(out[2].abs().sum().item<float>() == 0);
+}
+
+TEST_CASE("a tile sees an image where it holds a valid pixel, or half of its padded tile is valid") {
+    Image<std::uint8_t> valid{130, 150, 1};
+    for (std::int64_t row = 0; row < valid.height(); ++row) {
+        for (std::int64_t col = 0; col < valid.width(); ++col) {
+            // The right part is masked, and the core of a star on the left.
+            if (col >= 91 || std::hypot(col - 40, row - 60) < 11) valid(row, col) = 0;
+        }
+    }
+    valid(70, 130) = 1;
+    for (const std::int64_t tile_px : {4, 2}) {
+        const std::vector<char> seen = tile::seen_tiles(valid, tile_px);
+        const tile::TileGrid grid{130, 150, tile_px};
+        REQUIRE(std::ssize(seen) == grid.size());
+        for (std::int64_t row = 0; row < grid.rows(); ++row) {
+            for (std::int64_t col = 0; col < grid.cols(); ++col) {
+                bool own = false;
+                double all = 0, inside = 0;
+                for (std::int64_t y = std::max<std::int64_t>(0, row * tile_px - 24);
+                     y < std::min<std::int64_t>(130, (row + 1) * tile_px + 24); ++y) {
+                    for (std::int64_t x = std::max<std::int64_t>(0, col * tile_px - 24);
+                         x < std::min<std::int64_t>(150, (col + 1) * tile_px + 24); ++x) {
+                        all += 1;
+                        inside += valid(y, x);
+                        own = own || (valid(y, x) != 0 && y / tile_px == row && x / tile_px == col);
+                    }
+                }
+                CHECK((seen[static_cast<std::size_t>(row * grid.cols() + col)] != 0) == (own || inside >= 0.5 * all));
+            }
+        }
+        const auto sees = [&](std::int64_t y, std::int64_t x) {
+            return seen[static_cast<std::size_t>(y / tile_px * grid.cols() + x / tile_px)] != 0;
+        };
+        CHECK(sees(60, 40));  // the star
+        CHECK(sees(60, 90));  // the last column
+        CHECK_FALSE(sees(60, 98));
+        CHECK(sees(70, 130));
+    }
 }

@@ -53,8 +53,9 @@ TEST_CASE("the misfit is the sum over pixels of the squared residual in units of
         const std::int64_t side = encoder::k_galaxy_stamp_px;
         at::Tensor model = torch::zeros({side, side});
         simulator::GaussianLists lists;
-        simulator::append_gaussians({static_cast<double>(side / 2), static_cast<double>(side / 2), false, config.flux_e, plain.light(v, 1.2)},
-                                    survey::Psf{psf}, 1e-3, lists.gaussians);
+        simulator::append_gaussians(
+            {static_cast<double>(side / 2), static_cast<double>(side / 2), false, config.flux_e, plain.light(v, 1.2)}, survey::Psf{psf},
+            1e-3, lists.gaussians);
         lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));
         simulator::render(lists, {model.data_ptr<float>(), 1, side, side});
         const double pixels = (model / std::sqrt(config.background_e) - stamps.pixels[i]).square().sum().item<double>();

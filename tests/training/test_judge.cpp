@@ -54,6 +54,36 @@ TEST_CASE("ranks: coverage and the chi-square test of flatness") {
     CHECK_THAT(known.p_value(), WithinAbs(0.05, 1e-3));
 }
 
+TEST_CASE("ranks are those of each parameter in the slot of one source") {
+    const simulator::Runtime runtime{1};
+    const torch::NoGradGuard no_grad;
+    torch::manual_seed(4);
+    training::TrainingConfig config;
+    config.tiles_per_side = 8;
+    config.encoder = {.max_sources = 2, .reach = 0, .width = 4, .head_width = 16, .classifier_width = 4};
+    config.simulator.conditions.sources_per_tile_low = config.simulator.conditions.sources_per_tile_high = 0.05;
+    encoder::Model model{config.encoder};
+    model.card.training_config = to_toml(config, false);
+    // Numbers of a slot: places and widths in x and y, the flux against the anchor, its gain, its width; the slots are those of one
+    // source, and of two. True places are uniform in the tile: of one source, x is said to lie at its left and y at its right side.
+    const at::Tensor bias = model.detection->named_parameters()["head_out.bias"];
+    at::Tensor numbers = bias.slice(0, config.encoder.max_sources + 1).view({7, 3});
+    numbers[0] = torch::tensor({-2.0, 2.0, 2.0});
+    numbers[1] = torch::tensor({2.0, -2.0, -2.0});
+    numbers[4] = torch::tensor({4.0, -4.0, -4.0});
+    const training::Judgement judgement = training::judge(model, 16 * 512, 3, comm::Communicator::self());
+    const auto mean = [&](training::Parameter which) {
+        const training::RankHistogram& ranks = judgement.all.ranks[static_cast<std::size_t>(which)];
+        double sum = 0;
+        for (std::size_t k = 0; k < training::k_rank_bins; ++k) sum += ranks.counts[k] * (static_cast<double>(k) + 0.5);
+        return sum / ranks.total() / static_cast<double>(training::k_rank_bins);
+    };
+    REQUIRE(judgement.all.ranks[0].total() > 200);
+    CHECK(mean(training::Parameter::x) > 0.6);  // truths lie right of what is said
+    CHECK(mean(training::Parameter::y) < 0.4);
+    CHECK(mean(training::Parameter::ln_flux) < 0.2);  // and are fainter
+}
+
 TEST_CASE("a model is judged on images of its own training prior, the same ones for any number of ranks") {
     const simulator::Runtime runtime{1};
     torch::manual_seed(4);

@@ -7,6 +7,8 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <initializer_list>
+#include <span>
 
 namespace {
 
@@ -44,6 +46,28 @@ double source_nll(const encoder::TilePosterior& q, const training::LabelledSourc
            normal_nll(s.ln_flux_e, p(q.ln_flux_mean), p(q.ln_flux_sd));
 }
 
+/// Compares gradients that were taken with finite differences. @param every which of a parameter's numbers are looked at
+template <class Loss>
+void check_gradients(std::span<at::Tensor* const> parameters, const Loss& loss, std::int64_t every) {
+    const torch::NoGradGuard no_grad;
+    constexpr double step = 1e-5;
+    for (at::Tensor* const parameter : parameters) {
+        at::Tensor values = parameter->view(-1);
+        const at::Tensor gradient = parameter->grad().reshape(-1);
+        CHECK(gradient.abs().max().item<double>() > 0);
+        for (std::int64_t k = 0; k < values.numel(); k += every) {
+            const auto moved = [&](double by) {
+                values[k] += by;
+                const double at = loss();
+                values[k] -= by;
+                return at;
+            };
+            const double slope = (moved(step) - moved(-step)) / (2 * step);
+            CHECK_THAT(gradient[k].item<double>(), WithinRel(slope, 1e-3) || WithinAbs(slope, 1e-4));
+        }
+    }
+}
+
 training::LabelledSource source(std::int64_t row, std::int64_t col, std::int64_t slot, float u, float v, float ln_flux) {
     return {.tile = 2 * row + col, .slot = slot, .u = u, .v = v, .ln_flux_e = ln_flux, .is_star = true};
 }
@@ -67,7 +91,8 @@ TEST_CASE("the count loss is the cross-entropy over tiles") {
 
 TEST_CASE("one source in a tile costs its exact negative log density") {
     const encoder::TilePosterior q = some_posterior(1);
-    training::Labels labels{torch::zeros({4}, torch::kLong), {source(0, 1, 0, 0.2f, 0.7f, 7.5f), source(1, 0, 0, 0.99f, 0.01f, 6.4f)}, {}, {}};
+    training::Labels labels{
+        torch::zeros({4}, torch::kLong), {source(0, 1, 0, 0.2f, 0.7f, 7.5f), source(1, 0, 0, 0.99f, 0.01f, 6.4f)}, {}, {}};
     labels.count[1] = 1;
     labels.count[2] = 1;
     const training::DetectionLoss loss = training::detection_loss(q, labels);
@@ -116,7 +141,8 @@ TEST_CASE("two sources in a tile are a set: the mean over orderings, whatever th
 
 TEST_CASE("gradients of the losses agree with finite differences, for one, two and three sources in a tile") {
     encoder::TilePosterior q = some_posterior(3, 2);
-    at::Tensor* const parameters[] = {&q.count_logits, &q.log_weight, &q.u_mean, &q.u_sd, &q.v_mean, &q.v_sd, &q.ln_flux_mean, &q.ln_flux_sd};
+    at::Tensor* const parameters[] = {&q.count_logits, &q.log_weight, &q.u_mean,       &q.u_sd,
+                                      &q.v_mean,       &q.v_sd,       &q.ln_flux_mean, &q.ln_flux_sd};
     for (at::Tensor* const parameter : parameters) *parameter = parameter->to(torch::kDouble).detach().set_requires_grad(true);
     training::Labels labels{torch::tensor({0, 1, 2, 3}, torch::kLong),
                             {source(0, 1, 0, 0.2f, 0.7f, 7.5f), source(1, 0, 0, 0.5f, 0.1f, 7.1f), source(1, 0, 1, 0.9f, 0.4f, 6.3f),
@@ -128,23 +154,59 @@ TEST_CASE("gradients of the losses agree with finite differences, for one, two a
         return of.count + of.location + of.flux;
     };
     loss().backward();
-    const torch::NoGradGuard no_grad;
-    constexpr double step = 1e-5;
-    for (at::Tensor* const parameter : parameters) {
-        at::Tensor values = parameter->view(-1);
-        const at::Tensor gradient = parameter->grad().reshape(-1);
-        CHECK(gradient.abs().max().item<double>() > 0);
-        for (std::int64_t k = 0; k < values.numel(); k += 3) {
-            const auto moved = [&](double by) {
-                values[k] += by;
-                const double at = loss().item<double>();
-                values[k] -= by;
-                return at;
-            };
-            const double slope = (moved(step) - moved(-step)) / (2 * step);
-            CHECK_THAT(gradient[k].item<double>(), WithinRel(slope, 1e-3) || WithinAbs(slope, 1e-4));
+    check_gradients(parameters, [&] { return loss().item<double>(); }, 3);
+}
+
+TEST_CASE("the type loss is the cross-entropy of each source, times how many it stands for") {
+    const at::Tensor logits = torch::tensor({0.3, -1.2, 2.0}, torch::kDouble).set_requires_grad(true);
+    const at::Tensor loss =
+        training::type_loss(logits, torch::tensor({1.0, 0.0, 0.0}, torch::kDouble), torch::tensor({1.0, 2.5, 1.0}, torch::kDouble));
+    CHECK_THAT(loss.item<double>(),
+               WithinRel(std::log1p(std::exp(-0.3)) + 2.5 * std::log1p(std::exp(-1.2)) + std::log1p(std::exp(2.0)), 1e-9));
+    loss.backward();
+    // p - y, times the weight.
+    const auto p = [](double logit) { return 1 / (1 + std::exp(-logit)); };
+    const at::Tensor expected = torch::tensor({p(0.3) - 1, 2.5 * p(-1.2), p(2.0)}, torch::kDouble);
+    CHECK(torch::allclose(logits.grad(), expected, 1e-9));
+}
+
+TEST_CASE("the shape loss is -ln q of galaxies alone, and its gradient that of finite differences") {
+    torch::manual_seed(5);
+    const auto numbers = [](std::initializer_list<std::int64_t> shape) { return torch::randn(shape, torch::kDouble); };
+    encoder::ShapePosterior q{torch::log_softmax(numbers({3, 2}), 1), numbers({3, 2, 2}),
+                              torch::tril(0.3 * numbers({3, 2, 2, 2})) + torch::eye(2, torch::kDouble)};
+    at::Tensor* const parameters[] = {&q.log_weight, &q.mean, &q.precision_factor};
+    for (at::Tensor* const parameter : parameters) *parameter = parameter->detach().set_requires_grad(true);
+    const at::Tensor latents = numbers({3, 2}), is_star = torch::tensor({0.0, 1.0, 0.0}, torch::kDouble),
+                     weight = torch::tensor({1.0, 4.0, 2.5}, torch::kDouble);
+    const auto loss = [&] { return training::shape_loss(q, latents, is_star, weight); };
+    // The textbook density of a Normal of inverse covariance L L^T.
+    double expected = 0;
+    for (const std::int64_t k : {0, 2}) {
+        double density = 0;
+        for (std::int64_t part = 0; part < 2; ++part) {
+            const at::Tensor l = q.precision_factor[k][part], off = latents[k] - q.mean[k][part];
+            const double quadratic = off.matmul(l.matmul(l.t())).dot(off).item<double>(),
+                         determinant = (l[0][0] * l[1][1]).abs().item<double>();
+            density += std::exp(q.log_weight[k][part].item<double>()) * determinant * std::exp(-0.5 * quadratic) / (2 * M_PI);
         }
+        expected -= (k == 0 ? 1 : 2.5) * std::log(density);
     }
+    CHECK_THAT(loss().item<double>(), WithinRel(expected, 1e-9));
+    loss().backward();
+    check_gradients(parameters, [&] { return loss().item<double>(); }, 1);
+}
+
+TEST_CASE("the gradient of a flux above the least is that of finite differences") {
+    encoder::TilePosterior q = some_posterior(1, 2);
+    q.ln_flux_low = 6.5;
+    at::Tensor* const parameters[] = {&q.log_weight, &q.ln_flux_mean, &q.ln_flux_sd};
+    for (at::Tensor* const parameter : parameters) *parameter = parameter->to(torch::kDouble).detach().set_requires_grad(true);
+    training::Labels labels{
+        torch::tensor({0, 1, 1, 0}, torch::kLong), {source(0, 1, 0, 0.2f, 0.7f, 6.6f), source(1, 0, 0, 0.5f, 0.1f, 7.1f)}, {}, {}};
+    const auto loss = [&] { return training::detection_loss(q, labels).flux; };
+    loss().backward();
+    check_gradients(parameters, [&] { return loss().item<double>(); }, 1);
 }
 
 TEST_CASE("labels: the brightest sources above the limit, in the tile their centre is in") {

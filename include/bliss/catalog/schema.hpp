@@ -80,7 +80,7 @@ struct SourceRow {
     double angle_deg;             ///< of the major axis, from +x (columns) towards +y (rows), 0 ... 180
     double angle_err_deg;
     double p_fit;                 ///< posterior predictive p-value of the pixels within one FWHM of the PSF; NaN with fewer than 8 draws
-    double surroundings_sigma;    ///< light within 12 px that the posterior does not expect, in predictive standard deviations; NaN likewise
+    double surroundings_sigma;  ///< light within 12 px that the posterior does not expect, in predictive standard deviations; NaN likewise
     std::uint32_t flags;
 };
 
@@ -113,7 +113,7 @@ struct FieldRow {
     std::int64_t source_count;  ///< rows in /catalog
     std::int64_t first_sample;  ///< first row in /samples
     std::int64_t sample_count;  ///< rows in /samples, over all draws
-    double expected_sources;    ///< on the image, under the posterior: tiles' counts, joined sources once
+    double expected_sources;    ///< under the posterior, in tiles that see any valid pixel: counts, joined sources once
     double ra_deg = k_nan;      ///< of the frame's centre
     double dec_deg = k_nan;
     double corner_ra_deg[4] = {k_nan, k_nan, k_nan, k_nan};  ///< (0,0), (0,W-1), (H-1,W-1), (H-1,0)
@@ -127,7 +127,7 @@ struct FieldRow {
     double star_fraction = k_nan;       ///< share of stars,
     double star_alpha = k_nan;          ///< and Pareto exponents of fluxes
     double galaxy_alpha = k_nan;
-    double p_fit = k_nan;               ///< posterior predictive p-value of all valid pixels; NaN with fewer than 8 joint draws, as the next two
+    double p_fit = k_nan;  ///< posterior predictive p-value of all valid pixels; NaN with fewer than 8 joint draws, as the next two
     double chi2_per_px = k_nan;         ///< mean squared residual, in predictive standard deviations
     double unexplained_share = k_nan;   ///< of 4x4-pixel cells, those with light 5 or more standard deviations from what is expected
     std::uint32_t prior_flags;          ///< bits of PriorFlag

@@ -31,4 +31,7 @@ private:
 /// Writes a whole file at once. @throws IoError.
 void write_file(const std::filesystem::path& path, std::string_view content);
 
+/// A command's output folder, with its parents, where it is not there yet. @throws IoError.
+void create_output_folder(const std::filesystem::path& folder);
+
 }  // namespace bliss

@@ -14,7 +14,6 @@ enum class StreamPurpose : std::uint32_t {
     conditions = 3,
     mask = 4,
     crop = 5,
-    initial_weights = 6,
     posterior = 7,       ///< counts, places and fluxes of a draw
     galaxy = 8,          ///< stamps of single galaxies
     posterior_kind = 9,  ///< types and shapes of a draw

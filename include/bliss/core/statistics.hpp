@@ -36,7 +36,8 @@ template <class T>
         const double at = std::min(a[i], b[j]);
         while (i < a.size() && a[i] == at) ++i;
         while (j < b.size() && b[j] == at) ++j;
-        const double difference = static_cast<double>(i) / static_cast<double>(a.size()) - static_cast<double>(j) / static_cast<double>(b.size());
+        const double difference =
+            static_cast<double>(i) / static_cast<double>(a.size()) - static_cast<double>(j) / static_cast<double>(b.size());
         largest = std::max(largest, std::abs(difference));
     }
     return largest;

@@ -30,8 +30,6 @@ public:
     /// @param y (B, n) of `forward`
     [[nodiscard]] Inverse inverse(const at::Tensor& y, const at::Tensor& context = {}) const;
 
-    [[nodiscard]] std::vector<at::Tensor> parameters() const;
-
     /// One coupling's parts: which numbers it moves (n), and its network without a context.
     struct Layer {
         at::Tensor moved;   ///< 1 or 0

@@ -43,9 +43,6 @@ public:
     /// @param codes (B, D - 1)
     GaussianMixture decode(const at::Tensor& codes);
 
-    /// The couplings' parameters, which are fitted after the rest.
-    [[nodiscard]] std::vector<at::Tensor> coupling_parameters() const;
-
     [[nodiscard]] simulator::GalaxyDecoder exported() const;
 
 private:

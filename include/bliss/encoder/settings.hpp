@@ -42,7 +42,9 @@ inline constexpr std::int64_t k_condition_count = 4;
 /// ln of a flux against the noise of a pixel, as the networks read and give it: of order one. A source at the limit of detection has
 /// about e^4 times the noise.
 inline constexpr double k_ln_flux_centre = 4, k_ln_flux_scale = 2;
-[[nodiscard]] constexpr double scaled_ln_flux(double ln_flux_above_noise) { return (ln_flux_above_noise - k_ln_flux_centre) / k_ln_flux_scale; }
+[[nodiscard]] constexpr double scaled_ln_flux(double ln_flux_above_noise) {
+    return (ln_flux_above_noise - k_ln_flux_centre) / k_ln_flux_scale;
+}
 
 /// The prior source rate, sources above the label limit per tile, as the networks read it: its logarithm, of order one.
 [[nodiscard]] float rate_conditioning(double sources_per_tile);

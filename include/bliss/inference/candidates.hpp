@@ -30,7 +30,7 @@ struct Candidate {
     TileIndex tile;                      ///< the most probable one
     std::int32_t slot = 0;               ///< of the tile's sources, given its likely count
     double p_source = 0;
-    Moments x_px, y_px, ln_flux_e;       ///< of the most probable tile's claim, which joining compares
+    Moments x_px, y_px, ln_flux_e;       ///< of the leading claim, which joining compares
     std::vector<TilePart> parts;         ///< of all its tiles; the weights sum to p_source
     std::int32_t tiles = 1;
     bool multiple = false;               ///< a tile's likely count is above 1

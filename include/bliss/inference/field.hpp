@@ -43,6 +43,9 @@ public:
 
     [[nodiscard]] const encoder::Model& model() const { return model_; }
 
+    /// Whether fields are drawn from the likelihood itself, with their density where none is given.
+    [[nodiscard]] bool by_likelihood() const { return by_likelihood_; }
+
 private:
     struct Draws {
         std::vector<catalog::SampleRow> rows;                    ///< of all draws, one after the other

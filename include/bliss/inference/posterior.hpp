@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace bliss::inference {
 
@@ -13,6 +14,7 @@ namespace bliss::inference {
 struct FrameInput {
     at::Tensor features;     ///< (1, C, 4 T_h + 48, 4 T_w + 48); pixel (row, col) of the frame is at (row + 24, col + 24)
     encoder::ImageConditions conditions;   ///< of this one frame
+    std::vector<char> seen;                ///< of each of the networks' tiles, row by row: whether it sees any valid pixel
 };
 
 /// The prior rate that the networks are told is left open.

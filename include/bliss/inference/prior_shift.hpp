@@ -66,7 +66,7 @@ struct WeighedSource {
 };
 
 /// The prior under which these posterior sources are most probable, given their posteriors (one step of expectation maximisation).
-/// @param expected posterior mean count, all candidates together @param tiles 4x4-pixel tiles of valid image
+/// @param expected posterior mean count, all candidates together @param tiles 4x4-pixel tiles that see anything of the image
 /// @param present the prior the sources were found under: kept where they say too little
 [[nodiscard]] FieldPrior estimated_prior(std::span<const WeighedSource> sources, double expected, double tiles,
                                          const simulator::PriorConfig& trained, const FieldPrior& present);

@@ -27,7 +27,8 @@ struct DrawKey {
 };
 
 /// The random numbers of one source, or of one tile (slot 0), of a draw.
-[[nodiscard]] RandomStream stream_of(const DrawKey& key, StreamPurpose purpose, std::int32_t sample, std::uint32_t tile, std::uint32_t slot);
+[[nodiscard]] RandomStream stream_of(const DrawKey& key, StreamPurpose purpose, std::int32_t sample, std::uint32_t tile,
+                                     std::uint32_t slot);
 
 /// Counts, places and fluxes of one joint draw, turn by turn: each tile's from its posterior given what earlier turns drew around it.
 /// @return in the order of tile rows, columns, fluxes; types and shapes are not drawn yet

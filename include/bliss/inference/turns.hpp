@@ -5,6 +5,8 @@
 #include "bliss/inference/posterior.hpp"
 #include "bliss/inference/prior_shift.hpp"
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace bliss::inference {
@@ -20,12 +22,20 @@ public:
         double ln_noise = 0;                  ///< ln of a pixel's noise, electrons
     };
 
-    explicit TileChain(const Shape& shape) : shape_{shape} {}
+    /// @param seen of each tile, row by row, whether it sees anything of the image (tile::seen_tiles); empty: all do
+    explicit TileChain(const Shape& shape, std::vector<char> seen = {}) : shape_{shape}, seen_{std::move(seen)} {}
     virtual ~TileChain() = default;
 
     [[nodiscard]] const Shape& shape() const { return shape_; }
 
-    /// Tiles of a turn, row by row.
+    /// Tiles that see anything of the image: the others are not asked, and hold nothing.
+    [[nodiscard]] std::int64_t seen_tiles() const { return seen_.empty() ? shape_.rows * shape_.cols : std::ranges::count(seen_, 1); }
+
+    [[nodiscard]] bool sees(const TileIndex& tile) const {
+        return seen_.empty() || seen_[static_cast<std::size_t>(tile.row * shape_.cols + tile.col)] != 0;
+    }
+
+    /// Those of a turn, row by row.
     [[nodiscard]] std::vector<TileIndex> tiles_of_turn(std::int64_t turn) const;
 
     /// Contexts of tiles, to be asked with. @param out (tiles, context_length), appended
@@ -42,14 +52,16 @@ public:
 
 private:
     Shape shape_;
+    std::vector<char> seen_;
 };
 
 /// The chain of a detection encoder on a frame.
 class NetworkChain : public TileChain {
 public:
     /// @param trunk (rows, cols, hidden + 1) see trunk_dense @param shift moves what the network says to the field's prior
+    /// @param seen see TileChain
     NetworkChain(encoder::DetectionEncoder network, const encoder::EncoderConfig& config, const encoder::ImageConditions& conditions,
-                 at::Tensor trunk, const PriorShift& shift);
+                 at::Tensor trunk, const PriorShift& shift, std::vector<char> seen = {});
 
     using TileChain::ask;
     [[nodiscard]] TileReader ask(const std::vector<TileIndex>& tiles, const std::vector<float>& contexts) const override;
@@ -63,7 +75,7 @@ private:
 
 struct FieldSources {
     std::vector<Source> sources;         ///< in the order of tile rows, columns, slots
-    double expected_sources = 0;         ///< posterior mean count of the frame
+    double expected_sources = 0;         ///< posterior mean count of the tiles that see anything
 };
 
 /// The frame's most probable catalogue, with what is uncertain about it.

@@ -28,6 +28,7 @@ void describe(ConfigVisitor& visitor, FramesConfig& config);
 /// catalog.toml that names all frames. Ranks share the frames; the files do not depend on their number.
 /// @param decoder of learnt galaxies, else null
 /// @throws ConfigError, IoError, FitsError on all ranks. @collective
-void write_frames(const FramesConfig& config, const GalaxyDecoder* decoder, const std::filesystem::path& folder, const comm::Communicator& comm);
+void write_frames(const FramesConfig& config, const GalaxyDecoder* decoder, const std::filesystem::path& folder,
+                  const comm::Communicator& comm);
 
 }  // namespace bliss::simulator

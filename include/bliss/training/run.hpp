@@ -11,7 +11,7 @@ struct RunOptions {
     std::filesystem::path output;  ///< folder of model, galaxies, metrics.jsonl, config.toml and checkpoint
     std::filesystem::path config_folder;  ///< what relative paths of the configuration start from
     bool fresh = false;            ///< start over even where a checkpoint is there
-    bool dry_run = false;          ///< one step, then stop: prints speed and memory, writes nothing
+    bool dry_run = false;          ///< one step, then stop: prints its speed, writes nothing
 };
 
 /// A whole training: resumes where a checkpoint is, writes metrics as JSON lines, checkpoints, and at the end the model.

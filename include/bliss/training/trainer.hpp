@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
 
@@ -71,6 +70,10 @@ private:
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };
+
+/// Reads a checkpoint as far as to say that this configuration goes on from it.
+/// @throws DataError when it is of another configuration or damaged.
+void check_checkpoint(const std::filesystem::path& path, const TrainingConfig& config);
 
 /// Learning rate of a step (0-based): linear warm-up, then a cosine to the final share.
 [[nodiscard]] double learning_rate_at(const TrainingConfig& config, std::int64_t step);

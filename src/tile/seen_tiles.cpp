@@ -1,0 +1,41 @@
+#include "bliss/tile/seen_tiles.hpp"
+
+#include "bliss/tile/grid.hpp"
+
+#include <algorithm>
+
+namespace bliss::tile {
+
+std::vector<char> seen_tiles(const Image<std::uint8_t>& valid, std::int64_t tile_px) {
+    const std::int64_t height = valid.height(), width = valid.width();
+    // Valid pixels above and left of each pixel.
+    Image<std::int64_t> sums{height + 1, width + 1};
+    for (std::int64_t row = 0; row < height; ++row) {
+        for (std::int64_t col = 0; col < width; ++col) {
+            sums(row + 1, col + 1) = sums(row, col + 1) + sums(row + 1, col) - sums(row, col) + (valid(row, col) != 0 ? 1 : 0);
+        }
+    }
+    /// Pixels of a tile with so many around it that are on the image, and how many of them are valid.
+    struct Pixels {
+        std::int64_t all, valid;
+    };
+    const auto count = [&](std::int64_t row, std::int64_t col, std::int64_t around) {
+        const std::int64_t top = std::clamp<std::int64_t>(row * tile_px - around, 0, height);
+        const std::int64_t bottom = std::clamp<std::int64_t>((row + 1) * tile_px + around, 0, height);
+        const std::int64_t left = std::clamp<std::int64_t>(col * tile_px - around, 0, width);
+        const std::int64_t right = std::clamp<std::int64_t>((col + 1) * tile_px + around, 0, width);
+        return Pixels{(bottom - top) * (right - left), sums(bottom, right) - sums(top, right) - sums(bottom, left) + sums(top, left)};
+    };
+    const TileGrid grid{height, width, tile_px};
+    std::vector<char> seen(static_cast<std::size_t>(grid.size()));
+    for (std::int64_t row = 0; row < grid.rows(); ++row) {
+        for (std::int64_t col = 0; col < grid.cols(); ++col) {
+            const Pixels padded = count(row, col, k_padding_px);
+            const bool sees = count(row, col, 0).valid > 0 || 2 * padded.valid >= padded.all;
+            seen[static_cast<std::size_t>(row * grid.cols() + col)] = sees ? 1 : 0;
+        }
+    }
+    return seen;
+}
+
+}  // namespace bliss::tile
