@@ -10,6 +10,7 @@ elsewhere in their tiles; pairs the sources by place, and prints how much p_sour
 
 import argparse
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,11 +48,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("survey", type=pathlib.Path, help="folder of simulated frames")
     parser.add_argument("--model", type=pathlib.Path, default=root / "configs/models/sdss-r.safetensors")
-    parser.add_argument("--bliss", default=root / "build/release/bin/bliss-mpi", help="the program")
+    parser.add_argument("--bliss", default=str(root / "build/release/bin/bliss-mpi"), help="the program")
     options = parser.parse_args()
-    for path, what in ((options.bliss, "the program; build it with tools/build.sh"),
-                       (options.survey / "catalog.toml", "a survey of bliss-mpi simulate"), (options.model, "the model")):
-        if not pathlib.Path(path).is_file():
+    if shutil.which(options.bliss) is None:
+        parser.error(f"{options.bliss}: no such program; build it with tools/build.sh")
+    for path, what in ((options.survey / "catalog.toml", "a survey of bliss-mpi simulate"), (options.model, "the model")):
+        if not path.is_file():
             parser.error(f"{path}: no such file, {what}")
     model = options.model.resolve()
     with tempfile.TemporaryDirectory() as temporary:

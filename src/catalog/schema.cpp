@@ -56,10 +56,12 @@ constexpr Member k_source_members[] = {
     BLISS_MEMBER(
         SourceRow, surroundings_sigma, Type::f64, 1, "",
         "light within 12 px that the posterior does not expect, in predictive standard deviations; NaN with fewer than 8 joint draws"),
-    BLISS_MEMBER(SourceRow, flags, Type::u32, 1, "",
-                 "bits: 1 pixels not valid within 3 px, 2 within 24 px of the frame's edge, 4 joined over tiles, 8 not "
-                 "alone in its tile, 16 in the mode catalogue (p_source at least the threshold), 32 the pixel at its "
-                 "place is not valid, 64 brighter than the model's prior, 128 p_fit below 0.001, 256 surroundings_sigma beyond 5"),
+    BLISS_MEMBER(
+        SourceRow, flags, Type::u32, 1, "",
+        "bits: 1 pixels not valid within 3 px, 2 within 24 px of the frame's edge, 4 joined over tiles, 8 not "
+        "alone in its tile, 16 in the mode catalogue (p_source at least the threshold), 32 the pixel at its "
+        "place is not valid, 64 brighter than the model's prior (fields drawn from the likelihood: or at its bright end), 128 p_fit below "
+        "0.001, 256 surroundings_sigma beyond 5"),
 };
 
 constexpr Member k_sample_members[] = {
@@ -92,7 +94,8 @@ constexpr Member k_field_members[] = {
     BLISS_MEMBER(FieldRow, first_sample, Type::i64, 1, "", "first row in /samples"),
     BLISS_MEMBER(FieldRow, sample_count, Type::i64, 1, "", "rows in /samples, over all joint draws"),
     BLISS_MEMBER(FieldRow, expected_sources, Type::f64, 1, "",
-                 "expected number of sources under the posterior, where the image shows anything"),
+                 "expected number of sources under the posterior, in tiles that see the sky; of fields drawn from the likelihood on all of "
+                 "the image"),
     BLISS_MEMBER(FieldRow, ra_deg, Type::f64, 1, "deg", "right ascension (ICRS) of the image's centre, NaN without a WCS"),
     BLISS_MEMBER(FieldRow, dec_deg, Type::f64, 1, "deg", "declination (ICRS) of the image's centre, NaN without a WCS"),
     BLISS_MEMBER(FieldRow, corner_ra_deg, Type::f64, 4, "deg", "right ascension of pixels (0,0), (0,W-1), (H-1,W-1), (H-1,0)"),

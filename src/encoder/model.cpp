@@ -83,11 +83,21 @@ std::string metadata(const TensorFile& file, const std::string& key, const std::
     return found->second;
 }
 
+/// @throws DataError
+void check_finite(const std::map<std::string, at::Tensor>& weights, const std::string& source) {
+    for (const auto& [name, tensor] : weights) {
+        if (tensor.isfinite().all().item<bool>()) continue;
+        throw DataError(fmt::format("{}: weights '{}' are not finite; train it again", source, name));
+    }
+}
+
 Galaxies galaxies_of(const TensorFile& file, const std::filesystem::path& path) {
     Galaxies galaxies;
     ConfigDocument::from_text(metadata(file, k_galaxies_key, path), path.string() + " (galaxies)").read(galaxies.config);
     galaxies.decoder = GalaxyDecoderNet{galaxies.config};
-    assign(galaxy_weights(galaxies), file.tensors, path.string());
+    const std::map<std::string, at::Tensor> weights = galaxy_weights(galaxies);
+    assign(weights, file.tensors, path.string());
+    check_finite(weights, path.string());
     return galaxies;
 }
 
@@ -107,9 +117,7 @@ void check_parts(const Model& model, const std::string& source) {
             "its posterior's least flux is above the faintest source of its prior");
     const double low = model.card.sources_per_tile_low, high = model.card.sources_per_tile_high;
     require(low > 0 && low <= high && std::isfinite(high), "its card gives no range of source rates");
-    for (const auto& [name, weights] : named_weights(model)) {
-        require(weights.isfinite().all().item<bool>(), fmt::format("weights '{}' are not finite", name));
-    }
+    check_finite(named_weights(model), source);
 }
 
 }  // namespace

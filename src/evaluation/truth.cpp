@@ -34,15 +34,18 @@ void require_columns(fits::FitsFile& file, std::initializer_list<std::string> na
 std::vector<TruthSource> read_simulated_truth(const std::filesystem::path& path) {
     auto file = fits::FitsFile::open(path);
     file.select("TRUTH");
-    require_columns(file, {"X_PX", "Y_PX", "FLUX_NMGY", "MAG", "IS_STAR", "LABELLED", "R_HALF_PX", "AXIS_RATIO"});
+    require_columns(file, {"X_PX", "Y_PX", "FLUX_NMGY", "MAG", "IS_STAR", "LABELLED"});
     const auto x = file.read_column<double>("X_PX");
     const auto y = file.read_column<double>("Y_PX");
     const auto flux = file.read_column<double>("FLUX_NMGY");
     const auto mag = file.read_column<double>("MAG");
     const auto star = file.read_column<std::int32_t>("IS_STAR");
     const auto labelled = file.read_column<std::int32_t>("LABELLED");
-    const auto radius = file.read_column<double>("R_HALF_PX");
-    const auto axis_ratio = file.read_column<double>("AXIS_RATIO");
+    // Tables of versions before 0.3 have no shapes.
+    const auto shape = [&](const std::string& column) {
+        return file.has_column(column) ? file.read_column<double>(column) : std::vector<double>(x.size(), catalog::k_nan);
+    };
+    const auto radius = shape("R_HALF_PX"), axis_ratio = shape("AXIS_RATIO");
     std::vector<TruthSource> truth;
     for (std::size_t i = 0; i < x.size(); ++i) {
         TruthSource& source =

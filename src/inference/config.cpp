@@ -56,7 +56,7 @@ void describe(ConfigVisitor& visitor, CatalogConfig& config) {
                   "tiles are told nothing of each other, for comparison: sources on borders suffer");
     visitor.field("sources_per_tile", config.sources_per_tile,
                   "prior rate of the survey per 4x4-pixel tile, sources above the model's limit; 0: as trained (crowded fields: drawn with "
-                  "the stars)",
+                  "the stars; a rate given there fixes the density of all fluxes at the exponent given, or trained)",
                   Range{0, k_most_sources_per_tile});
     encoder::describe_precision(visitor, config.precision);
     visitor.section("prior", config.prior);

@@ -48,8 +48,9 @@ double area_of(std::int64_t tiles, std::int64_t tile_px) {
     return static_cast<double>(tiles * tile_px * tile_px) / static_cast<double>(tile::k_tile_px * tile::k_tile_px);
 }
 
-/// @param density sources found, per 4x4-pixel tile
-void warn_outside_training(const encoder::ModelCard& card, const catalog::FieldRow& field, double density, const std::string& source) {
+/// @param density sources found, per 4x4-pixel tile @param by_likelihood whether the field is drawn from the likelihood itself
+void warn_outside_training(const encoder::ModelCard& card, const catalog::FieldRow& field, double density, bool by_likelihood,
+                           const std::string& source) {
     const auto outside = [&](std::string_view what, double value, double low, double high) {
         if (value >= low && value <= high) return;
         spdlog::warn("{}: {} {:.4g} is outside the model's training range {:.4g} to {:.4g}; probabilities may be off", source, what,
@@ -58,9 +59,9 @@ void warn_outside_training(const encoder::ModelCard& card, const catalog::FieldR
     outside("PSF FWHM (px)", field.psf_fwhm_px, card.psf_fwhm_px_low, card.psf_fwhm_px_high);
     outside("background (electrons)", field.background_e, card.background_e_low, card.background_e_high);
     if ((field.prior_flags & catalog::k_prior_rate_outside) != 0) {
-        spdlog::warn(
-            "{}: the prior of {:.4g} sources a tile is outside the model's training range {:.4g} to {:.4g}; beyond it only odds move",
-            source, double{field.sources_per_tile}, card.sources_per_tile_low, card.sources_per_tile_high);
+        spdlog::warn("{}: the prior of {:.4g} sources a tile is outside the model's training range {:.4g} to {:.4g}; {}", source,
+                     double{field.sources_per_tile}, card.sources_per_tile_low, card.sources_per_tile_high,
+                     by_likelihood ? "draws obey it, but the network that they begin with does not know it" : "beyond it only odds move");
     }
     if ((field.prior_flags & catalog::k_prior_far) != 0) {
         spdlog::warn(
@@ -211,8 +212,10 @@ FieldPrior estimate_prior(const encoder::Model& model, const CatalogConfig& conf
         prior = next;
     }
     if (!settled) {
-        spdlog::warn("{}: the estimate of the prior has not settled to {:.0f} % after {} rounds; give it, or part of it, in [prior]",
-                     frame.source, 100 * k_settled, k_estimate_rounds);
+        spdlog::warn(
+            "{}: the estimate of the prior has not settled to {:.0f} % after {} rounds; begin nearer to it (sources_per_tile, [prior]), or "
+            "give it there with prior.estimate = false",
+            frame.source, 100 * k_settled, k_estimate_rounds);
     }
     spdlog::info("{}: prior estimated: {:.4g} sources a tile, {:.3g} of them stars, exponents {:.3g} and {:.3g}", frame.source,
                  prior.sources_per_tile, prior.star_fraction, prior.star_alpha, prior.galaxy_alpha);
@@ -330,7 +333,7 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
             result.timing.reconstruct_s = lap(start);
         }
     }
-    warn_outside_training(model_.card, result.field, density, frame.source);
+    warn_outside_training(model_.card, result.field, density, by_likelihood_, frame.source);
     return result;
 }
 

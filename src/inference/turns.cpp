@@ -79,10 +79,6 @@ public:
         std::stable_sort(joined.begin(), joined.end(), [](const Candidate& a, const Candidate& b) {
             return std::tie(a.tile, a.slot) < std::tie(b.tile, b.slot);
         });
-        // What moved to another tile as it was joined may not take the name of what is there.
-        for (std::size_t k = 1; k < joined.size(); ++k) {
-            if (joined[k].tile == joined[k - 1].tile) joined[k].slot = std::max(joined[k].slot, joined[k - 1].slot + 1);
-        }
         FieldSources out{std::vector<Source>(joined.size()), expected_};
         tile::for_each_on_one_thread(std::ssize(joined), [&](std::int64_t i) {
             const auto k = static_cast<std::size_t>(i);
@@ -176,7 +172,8 @@ private:
             absorb(whole, member->candidate, none_so_far);
             none_so_far *= 1 - member->candidate.p_source;
         }
-        whole.tile = most_probable_tile(whole);
+        // An undecided tile has one claim: what moves there takes the name of the claim it joined.
+        if (!leader.decided) whole.tile = most_probable_tile(whole);
         return whole;
     }
 

@@ -66,13 +66,16 @@ encoder::Galaxies train(const TrainingConfig& config, const fs::path& path, cons
 
 }  // namespace
 
-std::optional<encoder::Galaxies> galaxy_stage(const TrainingConfig& config, const RunOptions& options, const comm::Communicator& comm) {
-    if (config.simulator.prior.galaxies != simulator::GalaxyModel::learnt) return {};
+std::optional<encoder::Galaxies> named_galaxies(const TrainingConfig& config, const RunOptions& options, const comm::Communicator& comm) {
     std::optional<encoder::Galaxies> galaxies;
-    if (!config.galaxies.model.empty()) {
-        comm::agree_on(comm, [&] { galaxies = encoder::load_galaxies(options.config_folder / config.galaxies.model); });
-        return galaxies;
-    }
+    if (config.simulator.prior.galaxies != simulator::GalaxyModel::learnt || config.galaxies.model.empty()) return galaxies;
+    comm::agree_on(comm, [&] { galaxies = encoder::load_galaxies(options.config_folder / config.galaxies.model); });
+    return galaxies;
+}
+
+std::optional<encoder::Galaxies> galaxy_stage(const TrainingConfig& config, const RunOptions& options,
+                                              std::optional<encoder::Galaxies> named, const comm::Communicator& comm) {
+    if (named || config.simulator.prior.galaxies != simulator::GalaxyModel::learnt) return named;
     const std::string settings = to_toml(Settings{config.seed, config.galaxies, config.simulator}, false);
     if (options.dry_run) {
         TrainingConfig brief = config;
@@ -89,6 +92,7 @@ std::optional<encoder::Galaxies> galaxy_stage(const TrainingConfig& config, cons
     });
     comm.broadcast(found);
     if (!found) return train(config, path, settings, comm);
+    std::optional<encoder::Galaxies> galaxies;
     comm::agree_on(comm, [&] { galaxies = encoder::load_galaxies(path); });
     spdlog::info("galaxies: {} is of these settings, taken as it is", path.string());
     return galaxies;

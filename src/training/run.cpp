@@ -3,6 +3,7 @@
 #include "bliss/comm/agree.hpp"
 #include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
+#include "bliss/encoder/precision.hpp"
 #include "bliss/training/trainer.hpp"
 #include "galaxy_stage.hpp"
 
@@ -69,6 +70,8 @@ public:
         sum_.step = report.step;
     }
     [[nodiscard]] bool due() const { return Clock::now() - start_ >= k_log_interval; }
+    /// Leaves out of the speed what was no step.
+    void leave_out(Clock::duration time) { start_ += time; }
 
     nlohmann::json close(double tiles_per_step) {
         const double n = static_cast<double>(std::max<std::int64_t>(1, steps_));
@@ -103,6 +106,13 @@ void say_progress(const TrainingConfig& config, const nlohmann::json& line, doub
         line.at("tiles_per_s").get<double>(), std::chrono::seconds(static_cast<std::int64_t>(left)));
 }
 
+/// @throws ConfigError where the decoder that a training is given is a file that it would replace or remove
+void check_not_replaced(const fs::path& decoder, const fs::path& output) {
+    if (!fs::exists(output) || !fs::equivalent(decoder, output)) return;
+    throw ConfigError(
+        fmt::format("galaxies.model: {} is what this run would replace; give another --output, or a copy of the file", output.string()));
+}
+
 /// The last thing before the last validation, checkpoint and model: nothing else is left to do for a run that has these.
 void fit_widths(Trainer& trainer) {
     const WidthReport widths = trainer.fit_widths();
@@ -120,21 +130,25 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
     const fs::path model = options.output / "model.safetensors";
     const double tiles_per_step = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
 
+    // What cannot be done is refused before anything is removed or replaced.
+    (void)encoder::choose_precision(config.precision, comm);
+    std::optional<encoder::Galaxies> named = named_galaxies(config, options, comm);
     if (!options.dry_run) {
         comm::agree_on(comm, [&] {
             if (!root) return;
             create_output_folder(options.output);
+            if (named) check_not_replaced(options.config_folder / config.galaxies.model, model);
             if (!options.fresh) {
-                // Refused before anything of the other configuration's is replaced.
                 if (fs::exists(checkpoint)) check_checkpoint(checkpoint, config);
                 return;
             }
+            const fs::path galaxies = options.output / k_galaxies_file;
+            if (named) check_not_replaced(options.config_folder / config.galaxies.model, galaxies);
             // A run that starts over and is killed early must not go on from what was there.
-            for (const fs::path& old : {checkpoint, model}) fs::remove(old);
-            if (config.galaxies.model.empty()) fs::remove(options.output / k_galaxies_file);
+            for (const fs::path& old : {checkpoint, model, galaxies}) fs::remove(old);
         });
     }
-    Trainer trainer{config, comm, galaxy_stage(config, options, comm)};
+    Trainer trainer{config, comm, galaxy_stage(config, options, std::move(named), comm)};
     if (options.dry_run) {
         const auto start = Clock::now();
         const StepReport report = trainer.step();
@@ -164,9 +178,11 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
         window.add(trainer.step());
         const std::int64_t step = trainer.steps_done();
         const bool last = step == config.steps;
+        const auto stepped = Clock::now();
         if (last) fit_widths(trainer);
         const bool validate = config.validation_images > 0 && (step % config.validation_every == 0 || last);
         if (validate) validation = to_json(trainer.validate(), "validation_");
+        window.leave_out(Clock::now() - stepped);
         const bool save = step % config.checkpoint_every == 0 || last;
         if (save) trainer.synchronize();
         comm::agree_on(comm, [&] {

@@ -15,6 +15,7 @@ namespace {
 constexpr int k_most_iterations = 60;
 /// Of a search's terms and loss: it ends where they change by less.
 constexpr double k_least_change = 1e-6;
+constexpr std::int64_t k_sources_per_part = 1 << 16;
 
 }  // namespace
 
@@ -33,6 +34,20 @@ void WidthStage::add(const Batch& batch) {
     const at::Tensor raw = network_->head(tiles, batch.context, batch.conditions);
     raw_.push_back(raw.flatten(0, 1).index_select(0, torch::tensor(tile)));
     ln_noise_.push_back(batch.conditions.ln_noise.index_select(0, torch::tensor(image)));
+    if (std::ssize(sources_) >= k_sources_per_part) close_part();
+}
+
+void WidthStage::close_part() {
+    if (sources_.empty()) return;
+    kept_ += static_cast<double>(sources_.size());
+    Part& part = parts_.emplace_back();
+    part.raw = torch::cat(raw_).unsqueeze(1);
+    part.conditions.ln_noise = torch::cat(ln_noise_);
+    part.labels.count = torch::ones({std::ssize(sources_)}, torch::kLong);
+    part.labels.sources = std::move(sources_);
+    raw_.clear();
+    ln_noise_.clear();
+    sources_.clear();
 }
 
 WidthReport WidthStage::fit(const comm::Communicator& comm) {
@@ -41,28 +56,19 @@ WidthReport WidthStage::fit(const comm::Communicator& comm) {
         return sums;
     };
     WidthReport report;
-    report.sources = summed({static_cast<double>(sources_.size())})[0];
+    close_part();
+    report.sources = summed({kept_})[0];
     at::Tensor terms = network_->width_terms();
     if (!terms.defined() || report.sources == 0) return report;
-    // Each source as the only tile of an image of its own.
-    Labels labels;
-    at::Tensor raw;
-    encoder::ImageConditions conditions;
-    if (!sources_.empty()) {
-        labels.count = torch::ones({std::ssize(sources_)}, torch::kLong);
-        labels.sources = std::move(sources_);
-        raw = torch::cat(raw_).unsqueeze(1);
-        conditions.ln_noise = torch::cat(ln_noise_);
-    }
     // The mean of -ln q and its gradient at the present terms. All ranks.
     const auto evaluate = [&] {
         terms.mutable_grad().zero_();
         double loss = 0;
-        if (raw.defined()) {
-            const DetectionLoss of_rank = detection_loss(network_->posterior(raw, conditions), labels);
-            const at::Tensor mean = (of_rank.location + of_rank.flux) / report.sources;
+        for (const Part& part : parts_) {
+            const DetectionLoss of_part = detection_loss(network_->posterior(part.raw, part.conditions), part.labels);
+            const at::Tensor mean = (of_part.location + of_part.flux) / report.sources;
             mean.backward();
-            loss = mean.item<double>();
+            loss += mean.item<double>();
         }
         const at::Tensor gradient = terms.mutable_grad().to(torch::kDouble).contiguous();
         std::vector<double> numbers(gradient.data_ptr<double>(), gradient.data_ptr<double>() + gradient.numel());

@@ -23,9 +23,20 @@ public:
     WidthReport fit(const comm::Communicator& comm);
 
 private:
+    /// Sources that are asked about at once, each as the only tile of an image of its own.
+    struct Part {
+        at::Tensor raw;                       ///< (n, 1, K) outputs of the head
+        encoder::ImageConditions conditions;  ///< ln_noise alone
+        Labels labels;
+    };
+
+    void close_part();
+
     encoder::DetectionEncoder network_;
-    std::vector<at::Tensor> raw_, ln_noise_;   ///< of each batch: (n, K) outputs of the head, (n, 1)
-    std::vector<LabelledSource> sources_;      ///< in their order; the tile is the place among them
+    std::vector<at::Tensor> raw_, ln_noise_;  ///< of the batches of the next part: (n, K), (n, 1)
+    std::vector<LabelledSource> sources_;     ///< theirs; the tile is the place among them
+    std::vector<Part> parts_;
+    double kept_ = 0;  ///< sources of all parts
 };
 
 }  // namespace bliss::training

@@ -52,7 +52,7 @@ class Tools(Case):
 
     def test_tile_origin_refuses_what_is_not_there(self):
         self.assertRefuses(tool("tile_origin.py", self.folder), "catalog.toml: no such file")
-        self.assertRefuses(tool("tile_origin.py", self.survey, "--bliss", "/absent/bliss-mpi"), "/absent/bliss-mpi: no such file")
+        self.assertRefuses(tool("tile_origin.py", self.survey, "--bliss", "/absent/bliss-mpi"), "/absent/bliss-mpi: no such program")
 
     def test_sep_baseline(self):
         run = tool("sep_baseline.py", self.survey / "frame-0000.fits", "--truth", self.truth, "--limit", "22")

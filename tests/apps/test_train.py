@@ -142,10 +142,15 @@ class LossCurve(Train):
         fitted = re.search(r"widths fitted to (\d+) sources: location and flux (\S+) -> (\S+) nats", self.first_run.err)
         self.assertGreater(int(fitted[1]), 20)
         self.assertLess(float(fitted[3]), float(fitted[2]))
-        # What is validated, kept and written is what they were fitted to.
-        terms = [read_safetensors(self.straight / name)[1] for name in ("model.safetensors", "checkpoint.safetensors")]
-        self.assertTrue(any("width_terms" in name for name in terms[0]), terms[0].keys())
-        self.assertLess(read_metrics(self.straight)[STEPS]["validation_loss"], read_metrics(self.straight)[STEPS - 1]["validation_loss"])
+        # What is validated and written is what they were fitted to: all else is as without.
+        self.assertDone(self.train(self.folder, "--set", "width_images=0"))
+        ours, plain = (read_safetensors(folder / "model.safetensors")[1] for folder in (self.straight, self.folder))
+        self.assertEqual([name for name in ours if ours[name] != plain[name]], ["detection.width_terms"])
+        ours, plain = (read_metrics(folder)[STEPS] for folder in (self.straight, self.folder))
+        self.assertEqual(ours["loss"], plain["loss"])
+        for part in ("location", "flux"):
+            self.assertNotEqual(ours[f"validation_loss_{part}"], plain[f"validation_loss_{part}"])
+        self.assertLess(ours["validation_loss"], plain["validation_loss"])
 
     def test_two_and_four_ranks(self):
         for ranks in (2, 4):
@@ -201,7 +206,14 @@ class LossCurve(Train):
         about = self.assertDone(bliss("info", galaxies)).out
         for words in ("galaxy decoder, 8 latents, 8 Gaussians", "ks_distances", "stamps_per_step = 8"):
             self.assertIn(words, about)
-        # Another configuration is refused before it replaces them; one that starts over removes them.
+        # What cannot be done is refused before anything is removed; a run that starts over removes them.
+        kept = contents(self.folder / "trained")
+        learnt = ("--fresh", "--set", "simulator.prior.galaxies=learnt")
+        for source, reason in ((self.folder / "absent.safetensors", "absent.safetensors"), (galaxies, "would replace"),
+                               (self.folder / "trained/model.safetensors", "would replace")):
+            run = self.train(self.folder / "trained", *learnt, "--set", f"galaxies.model={source}", ranks=2)
+            self.assertFails(run, 2 if reason == "would replace" else 3, reason)
+        self.assertEqual(contents(self.folder / "trained"), kept)
         before = galaxies.read_bytes()
         other = [word for setting in [*settings, "galaxies.steps=4"] for word in ("--set", setting)]
         self.assertFails(self.train(self.folder / "trained", *other), 3, "another configuration")

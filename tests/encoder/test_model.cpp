@@ -145,6 +145,11 @@ TEST_CASE("galaxies are read from a model file or one of their own, and their ab
         CHECK(back.config.gaussians == 3);
         for (const auto& item : back.decoder->named_parameters()) CHECK(torch::equal(item.value(), weights[item.key()]));
     }
+    torch::NoGradGuard no_grad;
+    weights["layer0.bias"].fill_(std::nan(""));
+    encoder::save_galaxies(folder.path() / "broken.safetensors", *model.galaxies, {});
+    CHECK_THROWS_MATCHES(encoder::load_galaxies(folder.path() / "broken.safetensors"), DataError,
+                         MessageMatches(ContainsSubstring("weights 'galaxies.layer0.bias' are not finite")));
     encoder::Model plain{model.config};
     plain.card = model.card;
     encoder::save_model(folder.path() / "plain.safetensors", plain);

@@ -123,6 +123,19 @@ TEST_CASE("simulated truth is recognised by its HDU") {
     CHECK(truth[1].half_light_radius_px == 2.25);
     CHECK(truth[1].axis_ratio == 0.7);
 
+    // Tables of versions before 0.3 have no shapes.
+    write_table(folder / "older.fits", "TRUTH",
+                {{"X_PX", "px", "", Doubles{10}},
+                 {"Y_PX", "px", "", Doubles{30}},
+                 {"FLUX_NMGY", "nmgy", "", Doubles{1}},
+                 {"MAG", "mag", "", Doubles{22.5}},
+                 {"IS_STAR", "", "", std::vector<std::int32_t>{0}},
+                 {"LABELLED", "", "", std::vector<std::int32_t>{1}}});
+    const auto older = read_truth(folder / "older.fits", field_in_band("r"));
+    REQUIRE(older.size() == 1);
+    CHECK(std::isnan(older[0].half_light_radius_px));
+    CHECK(std::isnan(older[0].axis_ratio));
+
     write_table(folder / "short.fits", "TRUTH", {{"X_PX", "px", "", Doubles{10}}});
     CHECK_THAT(error_of([&] { return read_truth(folder / "short.fits", field_in_band("r")); }),
                ContainsSubstring("short.fits") && ContainsSubstring("has no column Y_PX"));

@@ -126,6 +126,11 @@ TEST_CASE("a density that no sky has is refused") {
                               .source = "frame.fits"};
     // Sixteen stars a tile above the limit are one a pixel, and more of all fluxes.
     const simulator::PriorConfig trained{.star_fraction = 1, .flux_min_e = 250, .label_flux_min_e = 500};
-    CHECK_THROWS_MATCHES(draw_star_field(frame, {}, {16, 1, 0.43, 0.75}, trained, {}, {1, 0}, 2), DataError,
+    CatalogConfig config;
+    config.stars = {.likelihood = true, .burn_in = 4, .draws = 8, .thin = 1};
+    // One to begin with is drawn.
+    CHECK_NOTHROW(draw_star_field(frame, {}, {16, 1, 0.43, 0.75}, trained, config, {1, 0}, 2));
+    config.sources_per_tile = 16;
+    CHECK_THROWS_MATCHES(draw_star_field(frame, {}, {16, 1, 0.43, 0.75}, trained, config, {1, 0}, 2), DataError,
                          MessageMatches(ContainsSubstring("frame.fits") && ContainsSubstring("lower sources_per_tile")));
 }

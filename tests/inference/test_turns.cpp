@@ -157,6 +157,22 @@ TEST_CASE("later turns are told of sources decided in earlier ones, where they l
     CHECK(told_right);
 }
 
+TEST_CASE("tiles that see nothing are not asked anew beside an unsure one either") {
+    std::vector<char> seen(36, 1);
+    for (std::size_t k = 18; k < 36; ++k) seen[k] = 0;  // the lower half
+    int asked_blind = 0;
+    const auto rule = [&](const TileIndex& tile, const FakeChain::Told&) {
+        asked_blind += tile.row >= 3 ? 1 : 0;
+        // A blind tile would claim the source of (2, 2), on its border, for itself.
+        return tile == TileIndex{2, 2} ? says(0.9, 0.5, 0.97) : says(tile.row >= 3 ? 0.9 : k_nothing, 0.5, 0.03);
+    };
+    const FakeChain chain{{.rows = 6, .cols = 6}, rule, -std::numeric_limits<double>::infinity(), seen};
+    const FieldSources found = find_sources(chain, 0.05);
+    REQUIRE(found.sources.size() == 1);
+    CHECK_THAT(found.sources[0].p_source, WithinRel(0.9, 1e-6));
+    CHECK(asked_blind == 0);
+}
+
 TEST_CASE("tiles that see nothing are not asked: they hold nothing, in the mode and in draws") {
     std::vector<char> seen(36, 1);
     for (std::size_t k = 18; k < 36; ++k) seen[k] = 0;  // the lower half

@@ -22,8 +22,8 @@ enum Flag : std::uint32_t {
     k_flag_merged_tiles = 1u << 2,   ///< the source's posterior is spread over several tiles and was joined
     k_flag_multiple = 1u << 3,       ///< its tile holds more than one source in the mode
     k_flag_mode = 1u << 4,           ///< in the mode catalogue: p_source is at least the run's threshold
-    k_flag_masked_centre = 1u << 5,      ///< the pixel at its place is not valid
-    k_flag_above_prior = 1u << 6,    ///< brighter than any source of the model's prior
+    k_flag_masked_centre = 1u << 5,  ///< the pixel at its place is not valid
+    k_flag_above_prior = 1u << 6,    ///< brighter than any source of the model's prior; star fields: or at its bright end
     k_flag_poor_fit = 1u << 7,       ///< the posterior does not explain its pixels: p_fit below 0.001
     k_flag_surroundings = 1u << 8,   ///< nor the light within 12 px of it: surroundings_sigma beyond 5; a trail, a ghost, a halo
 };
@@ -113,7 +113,7 @@ struct FieldRow {
     std::int64_t source_count;  ///< rows in /catalog
     std::int64_t first_sample;  ///< first row in /samples
     std::int64_t sample_count;  ///< rows in /samples, over all draws
-    double expected_sources;    ///< under the posterior, in tiles that see any valid pixel: counts, joined sources once
+    double expected_sources;    ///< under the posterior, in the tiles asked (decision 21); star fields: on all of the frame
     double ra_deg = k_nan;      ///< of the frame's centre
     double dec_deg = k_nan;
     double corner_ra_deg[4] = {k_nan, k_nan, k_nan, k_nan};  ///< (0,0), (0,W-1), (H-1,W-1), (H-1,0)
