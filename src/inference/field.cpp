@@ -321,8 +321,7 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
     const double density = result.field.expected_sources / area_of(tiles, tile_px);
     record(prior, under.shift, model_.card, density, result.field);
     // What is drawn from the likelihood does not hang on the networks' prior, but on a density that was given.
-    const bool density_given = config_.sources_per_tile > 0 && !config_.prior.estimate;
-    if (stars) result.field.prior_flags &= catalog::k_density_outside | (density_given ? catalog::k_prior_rate_outside : 0u);
+    if (stars) result.field.prior_flags &= catalog::k_density_outside | (config_.density_given() ? catalog::k_prior_rate_outside : 0u);
     result.timing.classify_s = lap(start);
     if (config_.samples > 0) {
         Draws draws = stars ? sample(frame, *stars) : sample(frame, under.chain, reader, key);

@@ -185,8 +185,7 @@ StarField draw_star_field(const survey::Frame& frame, const std::vector<Source>&
                                .alpha = prior.star_alpha,
                                .ln_flux_low = std::log(trained.flux_min_e),
                                .ln_flux_high = std::log(trained.flux_max_e)};
-    const bool free_density = config.prior.estimate || config.sources_per_tile == 0;
-    if (!free_density && all.stars_per_px > stars::k_density_high) {
+    if (config.density_given() && all.stars_per_px > stars::k_density_high) {
         throw DataError(
             fmt::format("{}: {:.3g} sources a tile above the model's limit are {:.3g} stars a pixel of all fluxes, more than {} can "
                         "be told apart from a sky; lower sources_per_tile, or leave it out",
@@ -201,7 +200,7 @@ StarField draw_star_field(const survey::Frame& frame, const std::vector<Source>&
                                                  {.burn_in = config.stars.burn_in,
                                                   .draws = std::max(config.stars.draws, config.samples),
                                                   .thin = config.stars.thin,
-                                                  .free_density = free_density,
+                                                  .free_density = !config.density_given(),
                                                   .free_alpha = config.prior.estimate || config.prior.star_alpha == 0,
                                                   .seed = key.seed,
                                                   .field = key.field});

@@ -35,6 +35,15 @@ encoder::TilePosterior one_tile(double p, double first, double second) {
             torch::log(two(0.3, 0.7)), two(0.5, 0.5), two(0.1, 0.1), two(0.5, 0.5), two(0.1, 0.1), two(first, second), two(0.15, 0.4)};
 }
 
+/// Twice the sources, other shares of types, and another law of galaxies' fluxes.
+FieldPrior richer_in_stars() {
+    FieldPrior out = k_told;
+    out.galaxy_alpha = 1.0;
+    out.star_fraction = 0.6;
+    out.sources_per_tile = 2 * k_told.sources_per_tile;
+    return out;
+}
+
 }  // namespace
 
 TEST_CASE("the training's prior above the label limit counts what is labelled") {
@@ -62,10 +71,7 @@ TEST_CASE("nothing moves where the prior is the one the networks were told") {
 }
 
 TEST_CASE("a tile's posterior under another flux law is the old one times the ratio of priors") {
-    FieldPrior wanted = k_told;
-    wanted.galaxy_alpha = 1.0;
-    wanted.star_fraction = 0.6;
-    wanted.sources_per_tile = 2 * k_told.sources_per_tile;
+    const FieldPrior wanted = richer_in_stars();
     const PriorShift shift{k_trained, k_told, wanted};
     const encoder::TilePosterior old = one_tile(0.4, 7.0, 9.0), moved = shift.applied(old);
     // The exact answer on a fine grid of ln flux.
@@ -89,10 +95,7 @@ TEST_CASE("a tile's posterior under another flux law is the old one times the ra
 }
 
 TEST_CASE("each of two sources moves by the ratio at its own flux") {
-    FieldPrior wanted = k_told;
-    wanted.galaxy_alpha = 1.0;
-    wanted.star_fraction = 0.6;
-    wanted.sources_per_tile = 2 * k_told.sources_per_tile;
+    const FieldPrior wanted = richer_in_stars();
     const PriorShift shift{k_trained, k_told, wanted};
     // The slot of one source, then the two of two.
     const std::vector<double> means{7.0, 9.0, 7.6}, sds{0.15, 0.2, 0.1};

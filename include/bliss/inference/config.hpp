@@ -51,6 +51,9 @@ struct CatalogConfig {
     PriorSettings prior;
     StarSettings stars;
     SurveyConfig survey;
+
+    /// Whether the density of a field drawn from the likelihood is fixed; else it is drawn with the stars.
+    [[nodiscard]] bool density_given() const { return sources_per_tile > 0 && !prior.estimate; }
 };
 
 void describe(ConfigVisitor& visitor, CatalogConfig& config);
