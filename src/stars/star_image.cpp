@@ -1,6 +1,7 @@
 #include "bliss/stars/star_image.hpp"
 
 #include "bliss/core/check.hpp"
+#include "parallel.hpp"
 
 #include <algorithm>
 #include <array>
@@ -269,14 +270,13 @@ void StarImage::render(std::span<const LitStar> stars, std::span<const float> le
         wings_->add(stars, wing_light_);
     }
     const auto of_band = by_bands(stars, frame_.height(), k_node_px, 0);
-#pragma omp parallel for schedule(dynamic)
-    for (std::int64_t row = 0; row < frame_.height(); ++row) {
+    parallel_for(frame_.height(), [&](std::int64_t row) {
         float* const out = &expected_(row, 0);
         for (std::int64_t col = 0; col < frame_.width(); ++col)
             out[col] += frame_.background_e(row, col) + far(row, col) + wing_light_(row, col);
         for (const LitStar& lit : of_band[static_cast<std::size_t>(row / k_node_px)]) add(lit, 1, row, 0, frame_.width(), out);
         weigh(row, 0, frame_.width());
-    }
+    });
 }
 
 void StarImage::fit_wings(std::span<const LitStar> stars) {
@@ -299,8 +299,7 @@ Image<float> StarImage::far_light(std::span<const LitStar> stars) const {
     const std::int64_t rows = frame_.height() / k_far_step_px + 2, cols = frame_.width() / k_far_step_px + 2;
     const auto of_band = by_bands(stars, rows * k_far_step_px, k_far_step_px, static_cast<double>(k_far_px));
     std::vector<float> nodes(static_cast<std::size_t>(rows * cols));
-#pragma omp parallel for schedule(dynamic)
-    for (std::int64_t row = 0; row < rows; ++row) {
+    parallel_for(rows, [&](std::int64_t row) {
         for (const LitStar& lit : of_band[static_cast<std::size_t>(row)]) {
             const double dy = static_cast<double>(row * k_far_step_px) - lit.star.y_px;
             constexpr auto reach = static_cast<double>(k_far_px), step = static_cast<double>(k_far_step_px);
@@ -313,7 +312,7 @@ Image<float> StarImage::far_light(std::span<const LitStar> stars) const {
                     lit.flux_e * far_profile_[static_cast<std::size_t>(r * k_far_profile_steps)];
             }
         }
-    }
+    });
     return between_nodes(nodes, k_far_step_px, frame_.height(), frame_.width());
 }
 

@@ -3,6 +3,7 @@
 #include "block.hpp"
 
 #include "bliss/core/check.hpp"
+#include "parallel.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -131,20 +132,19 @@ private:
         for (const LitStar& lit : stars_) of_block[block_of(lit.star)].push_back(lit);
         for (const LitStar& lit : start_) started[block_of(lit.star)] += 1;
         for (std::int64_t turn = 0; turn < 4; ++turn) {
-#pragma omp parallel for schedule(dynamic)
-            for (std::int64_t block = 0; block < rows * cols; ++block) {
+            parallel_for(rows * cols, [&](std::int64_t block) {
                 const std::int64_t row = block / cols, col = block % cols;
-                if (2 * (row % 2) + col % 2 != turn) continue;
+                if (2 * (row % 2) + col % 2 != turn) return;
                 const auto k = static_cast<std::size_t>(block);
                 const Region region{std::max(whole_.x_begin, left + k_block_px * static_cast<double>(col)),
                                     std::min(whole_.x_end, left + k_block_px * static_cast<double>(col + 1)),
                                     std::max(whole_.y_begin, top + k_block_px * static_cast<double>(row)),
                                     std::min(whole_.y_end, top + k_block_px * static_cast<double>(row + 1))};
-                if (region.x_end <= region.x_begin || region.y_end <= region.y_begin) continue;
+                if (region.x_end <= region.x_begin || region.y_end <= region.y_begin) return;
                 Block its{image_, prior, region, std::move(of_block[k]), stream(static_cast<std::uint32_t>(block))};
                 work(its, region.area(), started[k]);
                 of_block[k] = its.stars();
-            }
+            });
         }
         stars_.clear();
         for (const auto& list : of_block) stars_.insert(stars_.end(), list.begin(), list.end());
@@ -155,25 +155,21 @@ private:
         const std::int64_t rows = image_.node_rows(), cols = image_.node_cols();
         const double step = 2.4 * std::sqrt(mean_level_ / k_level_px), prior_var = std::pow(k_diffuse_share * mean_level_, 2);
         for (std::int64_t turn = 0; turn < 4; ++turn) {
-#pragma omp parallel
-            {
-                StarImage::Draft draft;
-#pragma omp for schedule(dynamic)
-                for (std::int64_t node = 0; node < rows * cols; ++node) {
-                    const std::int64_t row = node / cols, col = node % cols;
-                    if (2 * (row % 2) + col % 2 != turn) continue;
-                    RandomStream random = stream(k_levels_part + static_cast<std::uint32_t>(round * rows * cols + node));
-                    const double size = std::pow(3.0, std::floor(3 * random.uniform()) - 1);
-                    float& level = levels_[static_cast<std::size_t>(node)];
-                    const auto to = static_cast<float>(static_cast<double>(level) + size * step * random.normal());
-                    if (to < least_level_) continue;
-                    const double more = static_cast<double>(to - level);
-                    const double prior = -0.5 * static_cast<double>(to * to - level * level) / prior_var;
-                    if (!(std::log(random.uniform()) < image_.log_ratio_of_level(row, col, more, draft) + prior)) continue;
-                    image_.take(draft);
-                    level = to;
-                }
-            }
+            const auto move = [&](StarImage::Draft& draft, std::int64_t node) {
+                const std::int64_t row = node / cols, col = node % cols;
+                if (2 * (row % 2) + col % 2 != turn) return;
+                RandomStream random = stream(k_levels_part + static_cast<std::uint32_t>(round * rows * cols + node));
+                const double size = std::pow(3.0, std::floor(3 * random.uniform()) - 1);
+                float& level = levels_[static_cast<std::size_t>(node)];
+                const auto to = static_cast<float>(static_cast<double>(level) + size * step * random.normal());
+                if (to < least_level_) return;
+                const double more = static_cast<double>(to - level);
+                const double prior = -0.5 * static_cast<double>(to * to - level * level) / prior_var;
+                if (!(std::log(random.uniform()) < image_.log_ratio_of_level(row, col, more, draft) + prior)) return;
+                image_.take(draft);
+                level = to;
+            };
+            parallel_for(rows * cols, [] { return StarImage::Draft{}; }, move);
         }
     }
 

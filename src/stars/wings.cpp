@@ -1,4 +1,5 @@
 #include "bliss/stars/wings.hpp"
+#include "parallel.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -72,22 +73,20 @@ void Wings::for_each_pixel(std::span<const LitStar> stars, std::int64_t row_begi
 
 void Wings::add(const Nodes& nodes, std::span<const LitStar> stars, Image<float>& image) {
     const std::int64_t bands = (image.height() + k_band_px - 1) / k_band_px;
-#pragma omp parallel for schedule(dynamic)
-    for (std::int64_t band = 0; band < bands; ++band) {
+    parallel_for(bands, [&](std::int64_t band) {
         for_each_pixel(stars, band * k_band_px, std::min(image.height(), (band + 1) * k_band_px), image.width(),
                        [&](std::int64_t row, std::int64_t col, std::size_t node, const std::array<float, 4>& share) {
                            const auto below = node + static_cast<std::size_t>(k_nodes);
                            image(row, col) +=
                                share[0] * nodes[node] + share[1] * nodes[node + 1] + share[2] * nodes[below] + share[3] * nodes[below + 1];
                        });
-    }
+    });
 }
 
 Wings::Nodes Wings::gathered(std::span<const LitStar> stars, const Image<float>& image) {
     const std::int64_t bands = (image.height() + k_band_px - 1) / k_band_px;
     std::vector<Nodes> of_band(static_cast<std::size_t>(bands));
-#pragma omp parallel for schedule(dynamic)
-    for (std::int64_t band = 0; band < bands; ++band) {
+    parallel_for(bands, [&](std::int64_t band) {
         Nodes& sums = of_band[static_cast<std::size_t>(band)];
         for_each_pixel(stars, band * k_band_px, std::min(image.height(), (band + 1) * k_band_px), image.width(),
                        [&](std::int64_t row, std::int64_t col, std::size_t node, const std::array<float, 4>& share) {
@@ -98,7 +97,7 @@ Wings::Nodes Wings::gathered(std::span<const LitStar> stars, const Image<float>&
                            sums[below] += share[2] * value;
                            sums[below + 1] += share[3] * value;
                        });
-    }
+    });
     Nodes out{};
     for (const Nodes& sums : of_band) {
         for (std::size_t k = 0; k < out.size(); ++k) out[k] += sums[k];

@@ -47,7 +47,7 @@ inline constexpr double k_density_low = 1e-5, k_density_high = 1, k_alpha_low = 
 /// Before the first sweep the stars given are moved to where they explain the frame best. Of the burn-in, a quarter of the sweeps are for
 /// places and fluxes alone, and over the first two fifths the prior's density rises to its own from a tenth of it. The diffuse light's
 /// prior is a Normal of 1 % of the frame's mean pixel, cut at half a per cent of the background below none. The wings of bright stars are
-/// learnt before the first sweep, anew every sixteenth of the burn-in, and then stay as they are.
+/// learnt before the first sweep, anew every 16 sweeps of the burn-in, and then stay as they are.
 /// @param start stars to begin with, as a network found them
 /// @source Green 1995, "Reversible jump Markov chain Monte Carlo computation"; for catalogues Portillo et al. 2017.
 [[nodiscard]] StarDraws sample_stars(StarImage& image, const std::vector<Star>& start, const StarPrior& prior,
