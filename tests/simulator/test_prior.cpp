@@ -7,7 +7,9 @@
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <numbers>
 #include <vector>
 
 namespace {
@@ -16,6 +18,25 @@ using namespace bliss;
 using namespace bliss::simulator;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
+
+/// Kolmogorov's distance of numbers from the uniform distribution on [0, 1].
+double distance_from_uniform(std::vector<double> numbers) {
+    std::sort(numbers.begin(), numbers.end());
+    const auto n = static_cast<double>(numbers.size());
+    double distance = 0;
+    for (std::size_t k = 0; k < numbers.size(); ++k) {
+        distance = std::max({distance, numbers[k] - static_cast<double>(k) / n, static_cast<double>(k + 1) / n - numbers[k]});
+    }
+    return distance;
+}
+
+/// A distance that chance exceeds once in a thousand.
+double rare_distance(double n) { return 1.95 / std::sqrt(n); }
+
+/// A decoder of two shape latents, both ignored.
+GalaxyDecoder constant_decoder() {
+    return GalaxyDecoder{{}, {{std::vector<float>(k_mixture_numbers * 2, 0.0f), std::vector<float>(k_mixture_numbers, 0.0f)}}};
+}
 
 }  // namespace
 
@@ -34,7 +55,8 @@ TEST_CASE("catalogues are a Poisson process of the labelled rate (equations 1 to
     const PriorConfig config;
     const Area area{-0.5, 9.5, 400, 300};
     const double rate = 0.002;
-    double labelled = 0, stars = 0, all = 0, x = 0, square = 0;
+    double labelled = 0, stars = 0, all = 0, product = 0, square = 0;
+    std::array<std::vector<double>, 2> places;
     const int catalogues = 400;
     for (int i = 0; i < catalogues; ++i) {
         RandomStream random{5, StreamPurpose::catalog, 0, static_cast<std::uint32_t>(i)};
@@ -46,7 +68,10 @@ TEST_CASE("catalogues are a Poisson process of the labelled rate (equations 1 to
             REQUIRE((s.flux_e >= config.flux_min_e && s.flux_e <= config.flux_max_e));
             count += s.flux_e >= config.label_flux_min_e ? 1 : 0;
             stars += s.is_star ? 1 : 0;
-            x += s.x_px;
+            const double u = (s.x_px + 0.5) / 400, v = (s.y_px - 9.5) / 300;
+            places[0].push_back(u);
+            places[1].push_back(v);
+            product += (u - 0.5) * (v - 0.5);
             all += 1;
         }
         labelled += count;
@@ -57,7 +82,33 @@ TEST_CASE("catalogues are a Poisson process of the labelled rate (equations 1 to
     CHECK_THAT(mean, WithinAbs(expected, 5 * std::sqrt(expected / catalogues)));
     CHECK_THAT(square / catalogues - mean * mean, WithinRel(expected, 5 * std::sqrt(2.0 / catalogues)));
     CHECK_THAT(stars / all, WithinAbs(config.star_fraction, 5 * std::sqrt(0.21 / all)));
-    CHECK_THAT(x / all, WithinAbs(199.5, 5 * 400 / std::sqrt(12 * all)));
+    for (auto& along : places) CHECK(distance_from_uniform(along) < rare_distance(all));
+    CHECK_THAT(product / all, WithinAbs(0, 5.0 / 12 / std::sqrt(all)));
+}
+
+TEST_CASE("latents of learnt galaxies are standard Normals, the first is the flux (equations 4 and 5)") {
+    PriorConfig config;
+    config.star_fraction = 0;
+    config.galaxies = GalaxyModel::learnt;
+    const GalaxyDecoder decoder = constant_decoder();
+    RandomStream random{7, StreamPurpose::catalog, 0, 0};
+    std::array<std::vector<double>, 3> shares;
+    std::array<double, 3> products{};
+    const int n = 20000;
+    for (int i = 0; i < n; ++i) {
+        const Source source = draw_mark(config, &decoder, random);
+        REQUIRE(source.latents.size() == 3);
+        for (std::size_t k = 0; k < 3; ++k) {
+            shares[k].push_back(0.5 * std::erfc(-static_cast<double>(source.latents[k]) / std::numbers::sqrt2));
+            products[k] += static_cast<double>(source.latents[k]) * static_cast<double>(source.latents[(k + 1) % 3]);
+        }
+        const double above = pareto_share_above(source.flux_e, config.flux_min_e, config.flux_max_e, config.galaxy_alpha);
+        REQUIRE(std::abs(above - (1 - shares[0].back())) < 1e-6);
+    }
+    for (std::size_t k = 0; k < 3; ++k) {
+        CHECK(distance_from_uniform(shares[k]) < rare_distance(n));
+        CHECK_THAT(products[k] / n, WithinAbs(0, 5 / std::sqrt(n)));
+    }
 }
 
 TEST_CASE("galaxy sizes follow the law asked for") {
