@@ -7,13 +7,15 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 prefix=${BLISS_DEPS:-$root/.deps}
 with_system=1
 with_oracles=0
+with_cuda=0
 
 usage() {
     cat <<'TEXT'
-usage: tools/bootstrap.sh [--prefix DIR] [--no-system] [--oracles]
+usage: tools/bootstrap.sh [--prefix DIR] [--no-system] [--oracles] [--cuda]
   --prefix DIR   where LibTorch, Kokkos and the Python tools go (default: .deps, or $BLISS_DEPS)
   --no-system    install no Debian package (a site that brings its own; they are only checked)
   --oracles      also GalSim, needed only to remake the golden data of the tests
+  --cuda         also LibTorch's CUDA part and the libraries of NVIDIA that it loads (2 GB more to fetch): networks on GPUs
 What a site offers through CMAKE_PREFIX_PATH (Torch >= 2.6, Kokkos >= 3.4, Catch2 >= 3) is used and not installed again.
 TEXT
 }
@@ -23,6 +25,7 @@ while [ $# -gt 0 ]; do
         --prefix) prefix=${2:?--prefix needs a directory}; shift 2 ;;
         --no-system) with_system=0; shift ;;
         --oracles) with_oracles=1; shift ;;
+        --cuda) with_cuda=1; shift ;;
         -h | --help) usage; exit 0 ;;
         *) echo "bootstrap: unknown option '$1'" >&2; usage >&2; exit 2 ;;
     esac
@@ -154,6 +157,10 @@ install_python_tools() {
     echo "$want" >"$stamp"
 }
 
+# Whose wheels run here; pip takes each name literally.
+wheel_platforms=()
+for glibc in 1 2010 2014 _2_5 _2_12 _2_17 _2_18 _2_25 _2_27 _2_28; do wheel_platforms+=(--platform "manylinux${glibc}_x86_64"); done
+
 # Fetches one wheel by name==version and unpacks the paths given; checks its SHA256 first.
 unpack_wheel() {
     local requirement=$1 sha256=$2 target=$3
@@ -161,7 +168,7 @@ unpack_wheel() {
     local folder
     folder=$(mktemp -d "$prefix/download.XXXXXX")
     "$python" -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.11 \
-        --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 -d "$folder" "$requirement"
+        "${wheel_platforms[@]}" -d "$folder" "$requirement"
     echo "$sha256  $(echo "$folder"/*.whl)" | sha256sum --check --quiet || die "$requirement: the download has another SHA256 than the pinned one"
     unzip -q -o "$folder"/*.whl "$@" -d "$target"
     rm -rf "$folder"
@@ -169,16 +176,26 @@ unpack_wheel() {
 
 install_torch() {
     site_has TorchConfig.cmake && { say "LibTorch: the site's own"; return; }
-    local target=$prefix/libtorch stamp="$torch_version $cudart_version $cupti_version"
-    [ "$(cat "$target/.stamp" 2>/dev/null)" = "$stamp" ] && return
+    local target=$prefix/libtorch stamp="$torch_version $cudart_version $cupti_version" cuda have
+    cuda="cuda $(sha256sum <"$root/tools/requirements/cuda.txt")"
+    have=$(cat "$target/.stamp" 2>/dev/null || true)
+    if [ "$have" = "$stamp $cuda" ] || { [ "$have" = "$stamp" ] && [ $with_cuda = 0 ]; }; then return; fi
     [ "$(uname -m)" = x86_64 ] || die "the pinned LibTorch is for x86-64, this machine is $(uname -m); provide Torch through CMAKE_PREFIX_PATH"
     say "installing LibTorch $torch_version (530 MB download)"
     rm -rf "$target" && mkdir -p "$target"
     unpack_wheel "torch==$torch_version" "$torch_sha256" "$target" 'torch/lib/*' 'torch/include/*' 'torch/share/*'
     unpack_wheel "nvidia-cuda-runtime==$cudart_version" "$cudart_sha256" "$target" 'nvidia/cu13/lib/libcudart.so*'
     unpack_wheel "nvidia-cuda-cupti==$cupti_version" "$cupti_sha256" "$target" 'nvidia/cu13/lib/libcupti.so*'
-    rm -f "$target"/torch/lib/libtorch_cuda*.so "$target"/torch/lib/libtorch_python.so "$target"/torch/lib/*.a
+    rm -f "$target"/torch/lib/libtorch_python.so "$target"/torch/lib/*.a
     rm -f "$target/torch/lib/libgomp.so.1" # a process must hold one OpenMP runtime: the compiler's own
+    if [ $with_cuda = 1 ]; then
+        say "installing the CUDA libraries (2 GB download)"
+        "$python" -m pip install -q --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes --python-version 3.11 \
+            "${wheel_platforms[@]}" --upgrade --target "$target" -r "$root/tools/requirements/cuda.txt"
+        stamp="$stamp $cuda"
+    else
+        rm -f "$target"/torch/lib/libtorch_cuda*.so
+    fi
     echo "$stamp" >"$target/.stamp"
 }
 

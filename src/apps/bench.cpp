@@ -69,14 +69,15 @@ void bench_frame(const inference::CatalogConfig& config, const std::filesystem::
     const auto field = inference::list_fields(config.survey, folder).front();
     const survey::Frame frame = inference::read_field(config.survey, field);
     for (const auto precision : {encoder::Precision::float32, encoder::Precision::automatic}) {
-        const auto chosen = encoder::choose_precision(precision, comm::Communicator::self());
-        inference::Cataloguer cataloguer{encoder::load_model(inference::resolve(folder, config.model)), config, chosen};
+        const c10::Device device = encoder::choose_device(config.device, comm::Communicator::self());
+        const auto chosen = encoder::choose_precision(precision, comm::Communicator::self(), device);
+        inference::Cataloguer cataloguer{encoder::load_model(inference::resolve(folder, config.model)), config, chosen, device};
         const auto seconds = time_runs(runs, [&] { (void)cataloguer.catalogue(frame); });
         const auto t = cataloguer.catalogue(frame).timing;
         fmt::print(
             "{:<46} {:>12.3f} s  (best {:.3f}, worst {:.3f}; last: features {:.3f}, detect {:.3f}, candidates {:.3f}, classify {:.3f})\n",
-            fmt::format("encode + mode catalogue of {}, {}", to_string(field.id),
-                        chosen == encoder::Precision::bfloat16 ? "bfloat16" : "float32"),
+            fmt::format("encode + mode catalogue of {}, {}, {}", to_string(field.id),
+                        chosen == encoder::Precision::bfloat16 ? "bfloat16" : "float32", device.str()),
             seconds[seconds.size() / 2], seconds.front(), seconds.back(), t.prepare_s, t.detect_s, t.candidates_s, t.classify_s);
     }
 }
@@ -89,9 +90,13 @@ int main(int argc, char** argv) {
     common.quiet = true;
     std::string train = "configs/train/sdss-r.toml", catalog = "configs/catalog/sdss-94-1-12.toml";
     int runs = 7;
+    std::vector<std::string> what{"simulator", "training", "frame"};
     app.add_option("--train", train, "training configuration")->capture_default_str();
     app.add_option("--catalog", catalog, "catalogue configuration")->capture_default_str();
     app.add_option("--runs", runs, "runs of each after one to warm up")->check(CLI::PositiveNumber)->capture_default_str();
+    app.add_option("--what", what, "what is timed: simulator, training, frame")
+        ->check(CLI::IsMember({"simulator", "training", "frame"}))
+        ->capture_default_str();
     app.add_option("--threads", common.threads, "threads (default: all cores)");
     CLI11_PARSE(app, argc, argv);
     try {
@@ -107,10 +112,13 @@ int main(int argc, char** argv) {
         if (config.simulator.prior.galaxies == simulator::GalaxyModel::learnt) {
             galaxies = encoder::load_galaxies(inference::resolve(folder, catalogue.model));
         }
-        bench_simulator(config, galaxies, 0.004, runs);
-        bench_simulator(config, galaxies, 0, runs);
-        bench_training(config, galaxies, runs);
-        bench_frame(catalogue, folder, runs);
+        const auto asked = [&](std::string_view name) { return std::ranges::find(what, name) != what.end(); };
+        if (asked("simulator")) {
+            bench_simulator(config, galaxies, 0.004, runs);
+            bench_simulator(config, galaxies, 0, runs);
+        }
+        if (asked("training")) bench_training(config, galaxies, runs);
+        if (asked("frame")) bench_frame(catalogue, folder, runs);
     } catch (const std::exception& error) {
         fmt::print(stderr, "bliss-bench: error: {}\n", error.what());
         return apps::k_exit_fatal;

@@ -18,7 +18,7 @@ std::optional<simulator::GalaxyDecoder> load_decoder(const simulator::FramesConf
     if (config.galaxy_model.empty()) {
         throw ConfigError("simulator.prior.galaxies is \"learnt\": name the file of their decoder with galaxy_model");
     }
-    return encoder::load_galaxies(folder / config.galaxy_model).decoder->exported();
+    return encoder::load_galaxies_for(config.simulator.prior, folder / config.galaxy_model).decoder->exported();
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ constexpr Member k_source_members[] = {
     BLISS_MEMBER(SourceRow, p_source, Type::f64, 1, "", "probability that there is a source"),
     BLISS_MEMBER(SourceRow, p_star, Type::f64, 1, "", "probability that it is a star, given that it is a source"),
     BLISS_MEMBER(SourceRow, flux_nmgy, Type::f64, 1, "nmgy", "total flux, posterior median"),
-    BLISS_MEMBER(SourceRow, flux_err_nmgy, Type::f64, 1, "nmgy", "half the central 68.3 % interval of the flux"),
+    BLISS_MEMBER(SourceRow, flux_err_nmgy, Type::f64, 1, "nmgy", "half the central 68.3 % interval of the flux, as of a log-normal"),
     BLISS_MEMBER(SourceRow, ln_flux_e, Type::f64, 1, "", "ln(flux / photo-electron), posterior median"),
     BLISS_MEMBER(SourceRow, ln_flux_e_err, Type::f64, 1, "", "half the central 68.3 % interval of ln_flux_e"),
     BLISS_MEMBER(SourceRow, ln_flux_e_low, Type::f64, 1, "", "5 % quantile of ln_flux_e"),

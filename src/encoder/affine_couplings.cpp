@@ -17,7 +17,7 @@ AffineCouplings::AffineCouplings(torch::nn::Module& parent, std::int64_t couplin
     for (std::int64_t k = 0; k < couplings; ++k) {
         const std::string number = std::to_string(k);
         Layer layer;
-        layer.moved = torch::zeros({numbers});
+        layer.moved = parent.register_buffer("coupling_moved" + number, torch::zeros({numbers}));
         for (std::int64_t i = 0; i < numbers; ++i) layer.moved[i] = (i + k) % 2 == 0 ? 1.0 : 0.0;
         layer.hidden = parent.register_module("coupling_hidden" + number, torch::nn::Linear(numbers, k_width));
         layer.out = parent.register_module("coupling_out" + number, torch::nn::Linear(k_width, 2 * numbers));

@@ -66,8 +66,13 @@ ImageConditions ImageConditions::repeated(std::int64_t n) const {
     return {numbers.expand({n, -1}), rate.expand({n, -1}), ln_noise.expand({n, -1})};
 }
 
+ImageConditions ImageConditions::to(c10::Device device) const {
+    const auto moved = [&](const at::Tensor& t) { return t.defined() ? t.to(device) : t; };
+    return {moved(numbers), moved(rate), moved(ln_noise)};
+}
+
 TilePosterior TilePosterior::plain() const {
-    const auto copy = [](const at::Tensor& t) { return t.detach().contiguous(); };
+    const auto copy = [](const at::Tensor& t) { return t.detach().to(torch::kCPU).contiguous(); };
     return {copy(count_logits), copy(log_weight),   copy(u_mean),     copy(u_sd),  copy(v_mean),
             copy(v_sd),         copy(ln_flux_mean), copy(ln_flux_sd), ln_flux_low};
 }
@@ -136,7 +141,7 @@ at::Tensor DetectionEncoderImpl::head(const at::Tensor& tiles, const at::Tensor&
     const std::int64_t hidden = head_hidden_->options.in_features();
     at::Tensor h = tiles.slice(2, 0, hidden);
     if (context_hidden_) {
-        const at::Tensor told = context.defined() ? context : torch::zeros({1, 1, context_hidden_->options.in_features()});
+        const at::Tensor told = context.defined() ? context : torch::zeros({1, 1, context_hidden_->options.in_features()}, tiles.options());
         h = h + context_out_->forward(rectify(context_hidden_->forward(told)));
     }
     h = rectify(film_head_->forward(h, conditions.rate));

@@ -75,9 +75,9 @@ ShapePosterior GalaxyEncoderImpl::forward(const SourceWindows& windows) {
     const at::Tensor diagonal = torch::exp(k_ln_diagonal_reach * torch::tanh(out.slice(2, 1 + n, 1 + 2 * n) / k_ln_diagonal_reach));
     at::Tensor factor = torch::diag_embed(diagonal);
     if (n > 1) {
-        const at::Tensor below = torch::tril_indices(n, n, -1);
+        const at::Tensor below = torch::tril_indices(n, n, -1).to(out.device());
         // Against the row's diagonal, so that one number means one correlation at any width.
-        const at::Tensor lower = torch::zeros({out.size(0), components_, n * n})
+        const at::Tensor lower = torch::zeros({out.size(0), components_, n * n}, out.options())
                                      .index_copy(2, below[0] * n + below[1], out.slice(2, 1 + 2 * n))
                                      .view({-1, components_, n, n});
         factor = factor + diagonal.unsqueeze(3) * lower;

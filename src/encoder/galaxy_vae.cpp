@@ -1,5 +1,6 @@
 #include "bliss/encoder/galaxy_vae.hpp"
 
+#include "bliss/tile/fast_asinh.hpp"
 #include "layers.hpp"
 
 #include <torch/torch.h>
@@ -111,10 +112,7 @@ GalaxyVaeEncoderImpl::GalaxyVaeEncoderImpl(const GalaxyVaeConfig& config) {
 
 GalaxyVaeEncoderImpl::Normal GalaxyVaeEncoderImpl::forward(const at::Tensor& stamps, const at::Tensor& conditions) {
     std::vector<at::Tensor> channels;
-    for (const double scale : k_stamp_scales) {
-        const at::Tensor u = stamps / scale;
-        channels.push_back(torch::log(u + torch::sqrt(u * u + 1)));  // asinh, which LibTorch does not vectorise; there is no noise: u >= 0
-    }
+    for (const double scale : k_stamp_scales) channels.push_back(tile::fast_asinh(stamps / scale));
     at::Tensor h = torch::stack(channels, 1).contiguous(torch::MemoryFormat::ChannelsLast);
     h = rectify(film_->forward(convs_[0]->forward(h), conditions));
     for (std::size_t k = 1; k < convs_.size(); ++k) h = rectify(convs_[k]->forward(h));

@@ -91,14 +91,40 @@ void check_finite(const std::map<std::string, at::Tensor>& weights, const std::s
     }
 }
 
+/// Settings that a file holds as TOML under a key. @throws DataError
+template <class Settings>
+Settings read_part(const TensorFile& file, const std::string& key, const std::filesystem::path& path) {
+    Settings settings;
+    try {
+        ConfigDocument::from_text(metadata(file, key, path), key).read(settings);
+    } catch (const ConfigError& error) {
+        throw DataError(fmt::format("{}: its settings cannot be read ({}); train it again", path.string(), error.what()));
+    }
+    return settings;
+}
+
 Galaxies galaxies_of(const TensorFile& file, const std::filesystem::path& path) {
     Galaxies galaxies;
-    ConfigDocument::from_text(metadata(file, k_galaxies_key, path), path.string() + " (galaxies)").read(galaxies.config);
+    galaxies.config = read_part<GalaxyVaeConfig>(file, k_galaxies_key, path);
     galaxies.decoder = GalaxyDecoderNet{galaxies.config};
     const std::map<std::string, at::Tensor> weights = galaxy_weights(galaxies);
     assign(weights, file.tensors, path.string());
     check_finite(weights, path.string());
     return galaxies;
+}
+
+/// A file that holds a galaxy decoder. @throws DataError
+TensorFile read_galaxies(const std::filesystem::path& path) {
+    TensorFile file = read_tensor_file(path);
+    const std::string format = metadata(file, "format", path);
+    if (format != k_format && format != k_galaxies_format) {
+        throw DataError(
+            fmt::format("{}: neither a model nor a galaxy decoder of bliss; give a file that bliss-mpi train wrote", path.string()));
+    }
+    if (!file.metadata.contains(k_galaxies_key)) {
+        throw DataError(fmt::format("{}: the model holds no galaxy decoder; it was trained on bulge + disk galaxies", path.string()));
+    }
+    return file;
 }
 
 /// @throws DataError where the parts of a model do not fit each other, or hold numbers that nothing can be read with.
@@ -115,8 +141,8 @@ void check_parts(const Model& model, const std::string& source) {
             "its prior is of learnt galaxies, but it holds no decoder");
     require(model.config.flux_low_e <= model.prior.label_flux_min_e,
             "its posterior's least flux is above the faintest source of its prior");
-    const double low = model.card.sources_per_tile_low, high = model.card.sources_per_tile_high;
-    require(low > 0 && low <= high && std::isfinite(high), "its card gives no range of source rates");
+    const double low = model.card.sources_per_tile_low, mean = model.card.sources_per_tile, high = model.card.sources_per_tile_high;
+    require(low > 0 && low <= mean && mean <= high && std::isfinite(high), "its card gives no range of source rates, or no mean in it");
     check_finite(named_weights(model), source);
 }
 
@@ -131,6 +157,12 @@ void Model::use_bfloat16() {
     detection->use_bfloat16();
     classification->use_bfloat16();
     if (galaxy) galaxy->use_bfloat16();
+}
+
+void Model::use(c10::Device device) {
+    detection->to(device);
+    classification->to(device);
+    if (galaxy) galaxy->to(device);
 }
 
 std::map<std::string, at::Tensor> named_weights(const Model& model) {
@@ -149,21 +181,27 @@ void assign_weights(const Model& model, const std::map<std::string, at::Tensor>&
     assign(named_weights(model), weights, source);
 }
 
-void save_galaxies(const std::filesystem::path& path, const Galaxies& galaxies, const std::map<std::string, std::string>& about) {
+void save_galaxies(const std::filesystem::path& path, const Galaxies& galaxies, const simulator::PriorConfig& prior,
+                   const std::map<std::string, std::string>& about) {
     TensorFile file{galaxy_weights(galaxies), about};
-    file.metadata.insert({{"format", k_galaxies_format}, {k_galaxies_key, to_toml(galaxies.config, false)}});
+    file.metadata.insert(
+        {{"format", k_galaxies_format}, {k_galaxies_key, to_toml(galaxies.config, false)}, {"prior", to_toml(prior, false)}});
     write_tensor_file(path, file);
 }
 
-Galaxies load_galaxies(const std::filesystem::path& path) {
-    const TensorFile file = read_tensor_file(path);
-    const std::string format = metadata(file, "format", path);
-    if (format != k_format && format != k_galaxies_format) {
-        throw DataError(
-            fmt::format("{}: neither a model nor a galaxy decoder of bliss; give a file that bliss-mpi train wrote", path.string()));
-    }
-    if (!file.metadata.contains(k_galaxies_key)) {
-        throw DataError(fmt::format("{}: the model holds no galaxy decoder; it was trained on bulge + disk galaxies", path.string()));
+Galaxies load_galaxies(const std::filesystem::path& path) { return galaxies_of(read_galaxies(path), path); }
+
+Galaxies load_galaxies_for(const simulator::PriorConfig& prior, const std::filesystem::path& path) {
+    const TensorFile file = read_galaxies(path);
+    const auto learnt = read_part<simulator::PriorConfig>(file, "prior", path);
+    const bool same_law = learnt.size_law == prior.size_law &&
+                          (prior.size_law == simulator::SizeLaw::gamma ? learnt.bulge_to_disk_size == prior.bulge_to_disk_size
+                                                                       : learnt.size_ln_scatter == prior.size_ln_scatter);
+    if (!same_law) {
+        throw ConfigError(
+            fmt::format("simulator.prior: size_law, size_ln_scatter or bulge_to_disk_size differs from what the galaxies of {} were learnt "
+                        "from; give the same, or train a decoder",
+                        path.string()));
     }
     return galaxies_of(file, path);
 }
@@ -190,13 +228,16 @@ Model load_model(const std::filesystem::path& path) {
                                     "came with",
                                     path.string(), version, k_model_version));
     }
-    EncoderConfig config;
-    ConfigDocument::from_text(metadata(file, "encoder", path), path.string() + " (encoder)").read(config);
-    check_encoder(config);
+    const auto config = read_part<EncoderConfig>(file, "encoder", path);
+    try {
+        check_encoder(config);
+    } catch (const ConfigError& error) {
+        throw DataError(fmt::format("{}: its encoder is none ({}); train it again", path.string(), error.what()));
+    }
     std::optional<Galaxies> galaxies;
     if (file.metadata.contains(k_galaxies_key)) galaxies = galaxies_of(file, path);
     Model model{config, std::move(galaxies)};
-    ConfigDocument::from_text(metadata(file, "prior", path), path.string() + " (prior)").read(model.prior);
+    model.prior = read_part<simulator::PriorConfig>(file, "prior", path);
     try {
         model.card = card_from_json(json::parse(metadata(file, "card", path)));
     } catch (const json::exception& error) {

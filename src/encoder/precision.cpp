@@ -21,13 +21,13 @@ bool processor_has_bfloat16() {
 }  // namespace
 
 void describe_precision(ConfigVisitor& visitor, Precision& precision) {
-    visitor.choice("precision", precision, "arithmetic of the convolutions; auto: bfloat16 where every rank's processor has it",
+    visitor.choice("precision", precision, "arithmetic of the convolutions; auto: bfloat16 where every rank's processor or GPU has it",
                    {Choice<Precision>{"auto", Precision::automatic}, Choice<Precision>{"float32", Precision::float32},
                     Choice<Precision>{"bfloat16", Precision::bfloat16}});
 }
 
-Precision choose_precision(Precision asked, const comm::Communicator& comm) {
-    const bool able = processor_has_bfloat16();
+Precision choose_precision(Precision asked, const comm::Communicator& comm, c10::Device device) {
+    const bool able = device.is_cuda() || processor_has_bfloat16();
     comm::agree_on(comm, [&] {
         if (asked != Precision::bfloat16 || able) return;
         throw ConfigError("precision = \"bfloat16\": this processor does not compute it; use \"float32\" or \"auto\"");

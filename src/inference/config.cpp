@@ -45,7 +45,9 @@ void describe(ConfigVisitor& visitor, StarSettings& config) {
 void describe(ConfigVisitor& visitor, CatalogConfig& config) {
     visitor.field("model", config.model, "model file");
     visitor.field("threshold", config.threshold, "p_source from which a source is in the mode catalogue", k_unit_interval);
-    visitor.field("floor", config.floor, "p_source down to which candidates are written", Range{0.001, 1});
+    visitor.field("floor", config.floor,
+                  "p_source down to which candidates are written; further ones of a tile only where its likely count has them",
+                  Range{0.001, 1});
     visitor.field("samples", config.samples,
                   "joint draws from each field's posterior, written to /samples (K); from 8 on with goodness of fit",
                   Range{0, k_most_samples});
@@ -58,6 +60,7 @@ void describe(ConfigVisitor& visitor, CatalogConfig& config) {
                   "prior rate of the survey per 4x4-pixel tile, sources above the model's limit; 0: as trained (crowded fields: drawn with "
                   "the stars; a rate given there fixes the density of all fluxes at the exponent given, or trained)",
                   Range{0, k_most_sources_per_tile});
+    encoder::describe_device(visitor, config.device);
     encoder::describe_precision(visitor, config.precision);
     visitor.section("prior", config.prior);
     visitor.section("stars", config.stars);

@@ -193,7 +193,8 @@ private:
                                  const FieldPrior& prior, const PriorShift& shift) {
         encoder::EncoderConfig asked = model.config;
         if (config.independent_tiles) asked.reach = 0;
-        input.conditions.rate = torch::full({1, 1}, encoder::rate_conditioning(told_prior(model, prior).sources_per_tile));
+        input.conditions.rate =
+            torch::full({1, 1}, encoder::rate_conditioning(told_prior(model, prior).sources_per_tile)).to(input.features.device());
         return {model.detection, asked, input.conditions, trunk, shift, input.seen};
     }
 };
@@ -224,8 +225,11 @@ FieldPrior estimate_prior(const encoder::Model& model, const CatalogConfig& conf
 
 }  // namespace
 
-Cataloguer::Cataloguer(encoder::Model model, const CatalogConfig& config, encoder::Precision precision)
-    : model_{std::move(model)}, config_{config}, by_likelihood_{config.stars.likelihood && model_.prior.star_fraction == 1} {
+Cataloguer::Cataloguer(encoder::Model model, const CatalogConfig& config, encoder::Precision precision, c10::Device device)
+    : model_{std::move(model)},
+      config_{config},
+      device_{device},
+      by_likelihood_{config.stars.likelihood && model_.prior.star_fraction == 1} {
     const double trained = model_.prior.star_fraction;
     if ((trained == 0 || trained == 1) &&
         (config.prior.star_fraction != 0 || (trained == 1 ? config.prior.galaxy_alpha : config.prior.star_alpha) != 0)) {
@@ -235,6 +239,7 @@ Cataloguer::Cataloguer(encoder::Model model, const CatalogConfig& config, encode
     }
     BLISS_EXPECT(precision != encoder::Precision::automatic, "the precision has been chosen");
     if (precision == encoder::Precision::bfloat16) model_.use_bfloat16();
+    model_.use(device);
 }
 
 Cataloguer::Draws Cataloguer::sample(const survey::Frame& frame, const TileChain& chain, const SourceReader& reader,
@@ -287,7 +292,7 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
     auto start = Clock::now();
     Result result;
     result.field = describe_field(frame);
-    FrameInput input = prepare(frame, model_.config);
+    FrameInput input = prepare(frame, model_.config, device_);
     result.timing.prepare_s = lap(start);
     const at::Tensor trunk = trunk_dense(model_.detection, input);
     if (!trunk.isfinite().all().item<bool>()) {

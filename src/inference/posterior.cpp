@@ -13,36 +13,38 @@
 namespace bliss::inference {
 namespace {
 
-/// Tile rows of one strip. Strips overlap by the padding, so few are better; more rows than this only cost memory.
-constexpr std::int64_t k_strip_tile_rows = 64;
+/// Tile rows of one strip. Strips overlap by the padding, so few are better; more rows than this only cost memory. A GPU takes more.
+constexpr std::int64_t k_strip_tile_rows = 64, k_strip_tile_rows_gpu = 512;
 /// Padded tiles of one batch of the oracle.
 constexpr std::int64_t k_padded_tiles_per_batch = 512;
-/// Tiles the head is asked about at once: their numbers stay in the cache.
-constexpr std::int64_t k_tiles_per_batch = 1024;
+/// Tiles the head is asked about at once: on a processor their numbers stay in the cache, on a GPU they are few launches.
+constexpr std::int64_t k_tiles_per_batch = 1024, k_tiles_per_batch_gpu = 65536;
 
 }  // namespace
 
-FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& config) {
+FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& config, c10::Device device) {
     const tile::TileGrid grid{frame.height(), frame.width()};
     const double background = survey::median_background_e(frame);
     const auto numbers = encoder::conditioning(frame.psf, background);
     FrameInput input;
-    input.features = tile::features(tile::padded_rows(frame, 0, grid.rows() * tile::k_tile_px),
-                                    tile::matched_filters(frame.psf).unsqueeze(0), config.compression_scales);
-    input.conditions = {torch::tensor(std::vector<float>(numbers.begin(), numbers.end())).unsqueeze(0),
-                        {},
-                        torch::full({1, 1}, 0.5 * std::log(background))};
+    input.features = tile::features(tile::padded_rows(frame, 0, grid.rows() * tile::k_tile_px).to(device),
+                                    tile::matched_filters(frame.psf).unsqueeze(0).to(device), config.compression_scales);
+    const encoder::ImageConditions conditions{torch::tensor(std::vector<float>(numbers.begin(), numbers.end())).unsqueeze(0),
+                                              {},
+                                              torch::full({1, 1}, 0.5 * std::log(background))};
+    input.conditions = conditions.to(device);
     input.seen = tile::seen_tiles(frame.valid, config.tile_px);
     return input;
 }
 
 at::Tensor trunk_dense(encoder::DetectionEncoder& network, const FrameInput& input) {
     const std::int64_t rows = (input.features.size(2) - 2 * tile::k_padding_px) / tile::k_tile_px;
-    const std::int64_t count = (rows + k_strip_tile_rows - 1) / k_strip_tile_rows;
+    const std::int64_t at_once = input.features.is_cuda() ? k_strip_tile_rows_gpu : k_strip_tile_rows;
+    const std::int64_t count = (rows + at_once - 1) / at_once;
     std::vector<at::Tensor> strips(static_cast<std::size_t>(count));
     tile::for_each_on_one_thread(count, [&](std::int64_t k) {
-        const std::int64_t row = k * k_strip_tile_rows;
-        const std::int64_t end = std::min(rows, row + k_strip_tile_rows);
+        const std::int64_t row = k * at_once;
+        const std::int64_t end = std::min(rows, row + at_once);
         const at::Tensor strip = input.features.slice(2, row * tile::k_tile_px, end * tile::k_tile_px + 2 * tile::k_padding_px);
         strips[static_cast<std::size_t>(k)] = network->trunk(strip, input.conditions)[0];
     });
@@ -68,10 +70,11 @@ at::Tensor trunk_tiled(encoder::DetectionEncoder& network, const FrameInput& inp
 
 encoder::TilePosterior ask_head(encoder::DetectionEncoder& network, const at::Tensor& tiles, const at::Tensor& context,
                                 const encoder::ImageConditions& conditions) {
-    const std::int64_t n = tiles.size(0), batches = (n + k_tiles_per_batch - 1) / k_tiles_per_batch;
+    const std::int64_t at_once = tiles.is_cuda() ? k_tiles_per_batch_gpu : k_tiles_per_batch;
+    const std::int64_t n = tiles.size(0), batches = (n + at_once - 1) / at_once;
     std::vector<encoder::TilePosterior> parts(static_cast<std::size_t>(batches));
     tile::for_each_on_one_thread(batches, [&](std::int64_t k) {
-        const std::int64_t first = k * k_tiles_per_batch, last = std::min(n, first + k_tiles_per_batch);
+        const std::int64_t first = k * at_once, last = std::min(n, first + at_once);
         const at::Tensor told = context.defined() ? context.slice(0, first, last).unsqueeze(0) : at::Tensor{};
         parts[static_cast<std::size_t>(k)] =
             network->posterior(network->head(tiles.slice(0, first, last).unsqueeze(0), told, conditions), conditions);

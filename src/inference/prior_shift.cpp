@@ -20,6 +20,9 @@ constexpr double k_alpha_low = 0.05, k_alpha_high = 4;
 constexpr double k_least_sources = 20;
 constexpr double k_least_fraction = 0.01;
 
+/// ln of a truncated Pareto's density per unit of ln flux, at its lower end.
+double log_density_at_low(double alpha, double ln_span) { return std::log(alpha) - std::log1p(-std::exp(-alpha * ln_span)); }
+
 }  // namespace
 
 FieldPrior prior_above_limit(const simulator::PriorConfig& trained, double sources_per_tile) {
@@ -31,8 +34,7 @@ FieldPrior prior_above_limit(const simulator::PriorConfig& trained, double sourc
 }
 
 at::Tensor log_flux_density(const at::Tensor& ln_flux, double alpha, double ln_low, double ln_high) {
-    const double ln_norm = std::log(alpha) + alpha * ln_low - std::log1p(-std::exp(-alpha * (ln_high - ln_low)));
-    return ln_norm - alpha * ln_flux;
+    return log_density_at_low(alpha, ln_high - ln_low) + alpha * ln_low - alpha * ln_flux;
 }
 
 PriorShift::PriorShift(const simulator::PriorConfig& trained, const FieldPrior& told, const FieldPrior& wanted)
@@ -85,8 +87,7 @@ double PriorShift::star(double p_star, double ln_flux_e) const {
     // Networks that never saw one of the types cannot tell them apart.
     if (!reshapes_ || told_.star_fraction <= 0 || told_.star_fraction >= 1) return p_star;
     const double above = std::clamp(ln_flux_e, ln_low_, ln_high_) - ln_low_, span = ln_high_ - ln_low_;
-    // ln of a truncated Pareto's density per unit of ln flux.
-    const auto ln_density = [&](double alpha) { return std::log(alpha) - std::log1p(-std::exp(-alpha * span)) - alpha * above; };
+    const auto ln_density = [&](double alpha) { return log_density_at_low(alpha, span) - alpha * above; };
     const auto ln_odds = [&](const FieldPrior& prior) {
         return std::log(prior.star_fraction) - std::log1p(-prior.star_fraction) + ln_density(prior.star_alpha) -
                ln_density(prior.galaxy_alpha);

@@ -124,7 +124,8 @@ private:
 };
 
 /// run-report.json: what may differ from run to run and so has no place in the catalogue.
-void write_report(const fs::path& path, const comm::Communicator& comm, const RankWork& work, double seconds, std::string_view precision) {
+void write_report(const fs::path& path, const comm::Communicator& comm, const RankWork& work, double seconds, std::string_view device,
+                  std::string_view precision) {
     // A path in a reason need not be UTF-8.
     constexpr auto k_replace = nlohmann::json::error_handler_t::replace;
     const std::string mine = nlohmann::json{{"rank", comm.rank()}, {"peak_memory_gb", peak_memory_gb()}, {"fields", work.report()}}.dump(
@@ -133,7 +134,10 @@ void write_report(const fs::path& path, const comm::Communicator& comm, const Ra
     const std::vector<std::int64_t> sizes = comm.all_gather(static_cast<std::int64_t>(mine.size()));
     comm::agree_on(comm, [&] {
         if (comm.rank() != 0) return;
-        nlohmann::json report{{"program_version", k_program_version}, {"ranks", comm.size()}, {"seconds", seconds},
+        nlohmann::json report{{"program_version", k_program_version},
+                              {"ranks", comm.size()},
+                              {"seconds", seconds},
+                              {"device", device},
                               {"precision", precision}};
         std::size_t at = 0;
         for (const std::int64_t size : sizes) {
@@ -199,17 +203,19 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
         fields = list_fields(config.survey, options.config_folder);
     });
     const fs::path model_path = resolve(options.config_folder, config.model);
-    const encoder::Precision precision = encoder::choose_precision(config.precision, comm);
+    const c10::Device device = encoder::choose_device(config.device, comm);
+    const std::string_view device_name = device.is_cuda() ? "cuda" : "cpu";
+    const encoder::Precision precision = encoder::choose_precision(config.precision, comm, device);
     const std::string_view precision_name = precision == encoder::Precision::bfloat16 ? "bfloat16" : "float32";
     LoadedModel loaded = load_on_all_ranks(model_path, config.survey, comm);
     std::optional<Cataloguer> made;
     comm::agree_on(comm, [&] {
-        made.emplace(std::move(loaded.model), config, precision);
+        made.emplace(std::move(loaded.model), config, precision, device);
         if (root && !options.dry_run) prepare_folder(options.output);
     });
     Cataloguer& cataloguer = *made;
-    spdlog::info("{} field(s) on {} rank(s), model {} in {}", fields.size(), comm.size(), model_path.filename().string(),
-                 precision_name);
+    spdlog::info("{} field(s) on {} rank(s), model {} in {} on {}", fields.size(), comm.size(), model_path.filename().string(),
+                 precision_name, device.is_cuda() ? "GPUs" : "cores");
     const encoder::ModelCard& card = cataloguer.model().card;
     RunSummary summary;
     summary.fields = static_cast<std::int64_t>(fields.size());
@@ -231,11 +237,12 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
     // What "auto" and "as trained" came to is part of how the numbers were made.
     CatalogConfig used = config;
     used.precision = precision;
+    used.device = device.is_cuda() ? encoder::DeviceChoice::cuda : encoder::DeviceChoice::cpu;
     if (used.sources_per_tile == 0 && !cataloguer.by_likelihood()) used.sources_per_tile = card.sources_per_tile;
     const std::string resolved = to_toml(used, false);
     const catalog::Provenance provenance{resolved, sha256_of_text(resolved), loaded.sha256, k_program_version};
     catalog::write_catalog(options.output / "catalog.h5", comm, work.fields(), work.loaders(), provenance);
-    write_report(options.output / "run-report.json", comm, work, seconds_since(start), precision_name);
+    write_report(options.output / "run-report.json", comm, work, seconds_since(start), device_name, precision_name);
 
     std::vector<std::int64_t> totals{work.failed(), 0, work.in_mode()};
     for (const auto& field : work.fields()) totals[1] += field.source_count;

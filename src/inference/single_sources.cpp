@@ -14,8 +14,8 @@
 namespace bliss::inference {
 namespace {
 
-/// Sources looked at at once: their activations stay in the cache.
-constexpr std::size_t k_sources_per_batch = 64;
+/// Sources looked at at once: on a processor their activations stay in the cache, on a GPU they are few launches.
+constexpr std::size_t k_sources_per_batch = 64, k_sources_per_batch_gpu = 256;
 /// Draws that a shape's marginals are taken over.
 constexpr std::int64_t k_shape_draws = 64;
 
@@ -49,8 +49,11 @@ ShapeMarginals summarize(const std::vector<simulator::Morphology>& shapes) {
 }  // namespace
 
 SourceReader::SourceReader(const encoder::Model& model, const FrameInput& input, const survey::Psf& psf, const PriorShift& shift)
-    : model_{model}, input_{input}, shift_{shift}, ln_noise_{input.conditions.ln_noise.item<double>()},
-      psf_profile_{torch::tensor(encoder::psf_profile(psf)).unsqueeze(0)} {
+    : model_{model},
+      input_{input},
+      shift_{shift},
+      ln_noise_{input.conditions.ln_noise.item<double>()},
+      psf_profile_{torch::tensor(encoder::psf_profile(psf)).unsqueeze(0).to(input.features.device())} {
     if (model.galaxies) decoder_ = model.galaxies->decoder->exported();
 }
 
@@ -76,20 +79,23 @@ encoder::SourceWindows SourceReader::windows(std::span<const encoder::GivenSourc
         row.push_back(std::lround(source.y_px) + tile::k_padding_px);
         given = std::ranges::copy(encoder::given_numbers(source), given).out;
     }
+    const c10::Device device = input_.features.device();
+    out.given = out.given.to(device);
     out.features = tile::crops(input_.features, image, row, col, tile::k_padded_tile_px);
     out.conditions = input_.conditions.numbers.expand({n, -1});
     out.psf_profiles = psf_profile_;
-    out.psf_index = torch::zeros({n}, torch::kLong);
+    out.psf_index = torch::zeros({n}, torch::TensorOptions().dtype(torch::kLong).device(device));
     encoder::add_star_channels(out, model_.config.compression_scales.front());
     return out;
 }
 
 void SourceReader::for_each_batch(std::span<const encoder::GivenSource> sources,
                                   const std::function<void(std::size_t, const encoder::SourceWindows&)>& work) const {
-    const auto batches = static_cast<std::int64_t>((sources.size() + k_sources_per_batch - 1) / k_sources_per_batch);
+    const std::size_t at_once = input_.features.is_cuda() ? k_sources_per_batch_gpu : k_sources_per_batch;
+    const auto batches = static_cast<std::int64_t>((sources.size() + at_once - 1) / at_once);
     tile::for_each_on_one_thread(batches, [&](std::int64_t batch) {
-        const std::size_t first = static_cast<std::size_t>(batch) * k_sources_per_batch;
-        work(first, windows(sources.subspan(first, std::min(k_sources_per_batch, sources.size() - first))));
+        const std::size_t first = static_cast<std::size_t>(batch) * at_once;
+        work(first, windows(sources.subspan(first, std::min(at_once, sources.size() - first))));
     });
 }
 
@@ -111,7 +117,7 @@ std::vector<TypeAndShape> SourceReader::read(std::span<const encoder::GivenSourc
         if (!decoder_) return;
         std::vector<RandomStream> streams;
         for (std::size_t k = 0; k < stars.size(); ++k) streams.push_back(random(first + k));
-        const at::Tensor latents = shapes_of(seen).draw(shape_numbers(streams, k_shape_draws)).contiguous();
+        const at::Tensor latents = drawn_shapes(seen, shape_numbers(streams, k_shape_draws));
         const std::size_t of_source = static_cast<std::size_t>(k_shape_draws) * (decoder_->latents() - 1);
         std::vector<simulator::Morphology> shapes(static_cast<std::size_t>(k_shape_draws));
         for (std::size_t k = 0; k < stars.size(); ++k) {
@@ -146,7 +152,7 @@ std::vector<TypeAndDraw> SourceReader::draw(std::span<const encoder::GivenSource
             out[first + k].is_star = streams.back().uniform() < stars[k];
         }
         if (!decoder_) return;
-        const at::Tensor shapes = shapes_of(seen).draw(shape_numbers(streams, 1)).contiguous();
+        const at::Tensor shapes = drawn_shapes(seen, shape_numbers(streams, 1));
         const std::size_t latents = decoder_->latents();
         for (std::size_t k = 0; k < stars.size(); ++k) {
             if (out[first + k].is_star) continue;
@@ -162,7 +168,7 @@ std::vector<TypeAndDraw> SourceReader::draw(std::span<const encoder::GivenSource
 std::vector<double> SourceReader::stars_of(std::span<const encoder::GivenSource> sources, std::size_t first,
                                            const encoder::SourceWindows& seen) const {
     encoder::ClassificationEncoder network = model_.classification;  // a handle: calling it does not change it
-    const at::Tensor p = torch::sigmoid(network->forward(seen)).contiguous();
+    const at::Tensor p = torch::sigmoid(network->forward(seen)).to(torch::kCPU).contiguous();
     std::vector<double> out;
     for (std::int64_t k = 0; k < p.size(0); ++k) {
         out.push_back(shift_.star(p.data_ptr<float>()[k], sources[first + static_cast<std::size_t>(k)].ln_flux_above_noise + ln_noise_));
@@ -170,9 +176,9 @@ std::vector<double> SourceReader::stars_of(std::span<const encoder::GivenSource>
     return out;
 }
 
-encoder::ShapePosterior SourceReader::shapes_of(const encoder::SourceWindows& seen) const {
+at::Tensor SourceReader::drawn_shapes(const encoder::SourceWindows& seen, const at::Tensor& numbers) const {
     encoder::GalaxyEncoder network = model_.galaxy;
-    return network->forward(seen);
+    return network->forward(seen).draw(numbers.to(seen.given.device())).to(torch::kCPU).contiguous();
 }
 
 }  // namespace bliss::inference

@@ -249,14 +249,14 @@ TileReader NetworkChain::ask(const std::vector<TileIndex>& tiles, const std::vec
     std::vector<std::int64_t> numbers;
     numbers.reserve(tiles.size());
     for (const TileIndex& tile : tiles) numbers.push_back(tile.row * shape().cols + tile.col);
-    const at::Tensor picked = trunk_.flatten(0, 1).index_select(0, torch::tensor(numbers));
+    const at::Tensor picked = trunk_.flatten(0, 1).index_select(0, torch::tensor(numbers).to(trunk_.device()));
     at::Tensor told;
     if (shape().reach > 0) {
         const std::int64_t length = encoder::context_length(shape().reach, shape().max_sources);
-        told = torch::from_blob(const_cast<float*>(contexts.data()), {std::ssize(tiles), length});
+        told = torch::from_blob(const_cast<float*>(contexts.data()), {std::ssize(tiles), length}).to(trunk_.device());
     }
     encoder::DetectionEncoder network = network_;  // a handle: asking does not change it
-    encoder::TilePosterior q = ask_head(network, picked, told, conditions_);
+    encoder::TilePosterior q = ask_head(network, picked, told, conditions_).plain();
     if (!q.count_logits.isfinite().all().item<bool>()) {
         throw DataError("the network's answer for a tile is not finite; check the image's units and background, and the model");
     }

@@ -1,5 +1,6 @@
 #include "bliss/tile/features.hpp"
 
+#include "bliss/tile/fast_asinh.hpp"
 #include "bliss/tile/grid.hpp"
 #include "bliss/tile/one_thread.hpp"
 
@@ -19,14 +20,8 @@ constexpr double k_filter_sigmas_px[k_filter_count] = {0, 1.5, 3.5};
 constexpr double k_filtered_scale = 3;
 /// No pixel of any image is farther from the background, in units of the noise; keeps what follows finite.
 constexpr double k_u_limit = 1e6;
-/// Rows computed at once: they stay in the cache.
-constexpr std::int64_t k_rows_at_once = 32;
-
-/// asinh(x / scale), from functions that LibTorch vectorises.
-at::Tensor compressed(const at::Tensor& x, double scale) {
-    const at::Tensor size = x.abs().div_(scale);
-    return torch::sqrt(size.square().add_(1)).add_(size).log_().copysign_(x);
-}
+/// Rows computed at once: on a processor they stay in the cache, on a GPU they are few launches.
+constexpr std::int64_t k_rows_at_once = 32, k_rows_at_once_gpu = 2048;
 
 }  // namespace
 
@@ -51,10 +46,10 @@ at::Tensor features(const PixelBlock& pixels, const at::Tensor& filters, const s
     constexpr std::int64_t reach = k_filter_px / 2;
     const at::Tensor background = pixels.background_e.expand({images, height, -1});
     at::Tensor out = torch::empty({images, feature_count(compression_scales.size()), height, width},
-                                  torch::TensorOptions().dtype(torch::kFloat).memory_format(torch::MemoryFormat::ChannelsLast));
-    const std::int64_t pieces = (height + k_rows_at_once - 1) / k_rows_at_once;
+                                  pixels.electrons.options().memory_format(torch::MemoryFormat::ChannelsLast));
+    const std::int64_t at_once = out.is_cuda() ? k_rows_at_once_gpu : k_rows_at_once, pieces = (height + at_once - 1) / at_once;
     for_each_on_one_thread(images * pieces, [&](std::int64_t k) {
-        const std::int64_t image = k / pieces, first = k % pieces * k_rows_at_once, last = std::min(height, first + k_rows_at_once);
+        const std::int64_t image = k / pieces, first = k % pieces * at_once, last = std::min(height, first + at_once);
         const std::int64_t from = std::max<std::int64_t>(0, first - reach), to = std::min(height, last + reach);
         const auto rows = [&](const at::Tensor& of) { return of[image].slice(0, from, to); };
         const at::Tensor valid = rows(pixels.valid).to(torch::kFloat);
@@ -62,11 +57,11 @@ at::Tensor features(const PixelBlock& pixels, const at::Tensor& filters, const s
         const at::Tensor u = (rows(pixels.electrons) - gamma).mul_(gamma.rsqrt()).clamp_(-k_u_limit, k_u_limit).mul_(valid);  // (rows, W)
         const at::Tensor channels = out[image].slice(1, first, last);                           // (C, rows, W)
         for (std::int64_t c = 0; c < scales; ++c) {
-            channels[c].copy_(compressed(u.slice(0, first - from, last - from), compression_scales[static_cast<std::size_t>(c)]));
+            channels[c].copy_(fast_asinh(u.slice(0, first - from, last - from) / compression_scales[static_cast<std::size_t>(c)]));
         }
         const at::Tensor around = torch::constant_pad_nd(u, {reach, reach, reach - (first - from), reach - (to - last)});
         const at::Tensor filtered = torch::conv2d(around.unsqueeze(0).unsqueeze(0), filters[image].unsqueeze(1))[0];  // (F, rows, W)
-        channels.slice(0, scales, scales + k_filter_count).copy_(compressed(filtered, k_filtered_scale));
+        channels.slice(0, scales, scales + k_filter_count).copy_(fast_asinh(filtered / k_filtered_scale));
         channels[scales + k_filter_count].copy_(valid.slice(0, first - from, last - from));
     });
     return out;
@@ -92,8 +87,22 @@ PixelBlock padded_rows(const survey::Frame& frame, std::int64_t row_begin, std::
     return block;
 }
 
+at::Tensor crops_by_index(const at::Tensor& channels, const std::vector<std::int64_t>& image, const std::vector<std::int64_t>& centre_row,
+                          const std::vector<std::int64_t>& centre_col, std::int64_t side) {
+    // A border of zeros is what every index off the image is clamped to.
+    const at::Tensor pixels = torch::constant_pad_nd(channels, {1, 1, 1, 1}).permute({0, 2, 3, 1});  // (B, H + 2, W + 2, C)
+    const auto on_device = [&](const std::vector<std::int64_t>& list) { return torch::tensor(list).to(channels.device()); };
+    const at::Tensor along = torch::arange(side, torch::TensorOptions().dtype(torch::kLong).device(channels.device())) - side / 2 + 1;
+    const at::Tensor rows = (on_device(centre_row).unsqueeze(1) + along).clamp(0, pixels.size(1) - 1);  // (n, side)
+    const at::Tensor cols = (on_device(centre_col).unsqueeze(1) + along).clamp(0, pixels.size(2) - 1);
+    using torch::indexing::TensorIndex;
+    return pixels.index({TensorIndex(on_device(image).view({-1, 1, 1})), TensorIndex(rows.unsqueeze(2)), TensorIndex(cols.unsqueeze(1))})
+        .permute({0, 3, 1, 2});
+}
+
 at::Tensor crops(const at::Tensor& channels, const std::vector<std::int64_t>& image,
                  const std::vector<std::int64_t>& centre_row, const std::vector<std::int64_t>& centre_col, std::int64_t side) {
+    if (channels.is_cuda()) return crops_by_index(channels, image, centre_row, centre_col, side);
     const std::int64_t height = channels.size(2);
     const std::int64_t width = channels.size(3);
     const auto n = static_cast<std::int64_t>(image.size());

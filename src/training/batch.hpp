@@ -25,8 +25,8 @@ struct Batch {
 
 /// How sources are given to the encoders of single sources (encoder::GivenSource).
 enum class GivenAs {
-    drawn,   ///< all as they are, as a draw gives them
-    mixed,   ///< half of them so, the others by moments of the detection encoder's posterior, as the catalogue's mode gives them
+    drawn,  ///< all as they are, as a draw gives them
+    mixed,  ///< half of those alone in their tile by moments of the detection encoder's posterior, as the catalogue's mode gives them
 };
 
 /// Labelled sources of a batch for the encoders of single sources.

@@ -52,7 +52,8 @@ encoder::Galaxies train(const TrainingConfig& config, const fs::path& path, cons
                  report);
     comm::agree_on(comm, [&] {
         if (comm.rank() != 0 || path.empty()) return;
-        encoder::save_galaxies(path, galaxies, {{"settings", settings}, {"report", report}, {"program_version", k_program_version}});
+        encoder::save_galaxies(path, galaxies, config.simulator.prior,
+                               {{"settings", settings}, {"report", report}, {"program_version", k_program_version}});
     });
     // Every rank goes on with rank 0's weights: processors round differently.
     for (auto& item : galaxies.decoder->named_parameters()) {
@@ -69,7 +70,8 @@ encoder::Galaxies train(const TrainingConfig& config, const fs::path& path, cons
 std::optional<encoder::Galaxies> named_galaxies(const TrainingConfig& config, const RunOptions& options, const comm::Communicator& comm) {
     std::optional<encoder::Galaxies> galaxies;
     if (config.simulator.prior.galaxies != simulator::GalaxyModel::learnt || config.galaxies.model.empty()) return galaxies;
-    comm::agree_on(comm, [&] { galaxies = encoder::load_galaxies(options.config_folder / config.galaxies.model); });
+    comm::agree_on(comm,
+                   [&] { galaxies = encoder::load_galaxies_for(config.simulator.prior, options.config_folder / config.galaxies.model); });
     return galaxies;
 }
 

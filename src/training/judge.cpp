@@ -52,7 +52,7 @@ double share_below(const encoder::TilePosterior& q, std::int64_t tile, const Cdf
 class Judge {
 public:
     Judge(const encoder::Model& model, const TrainingConfig& config)
-        : model_{model}, detection_{model.detection}, classification_{model.classification}, galaxy_{model.galaxy}, config_{config} {
+        : detection_{model.detection}, classification_{model.classification}, galaxy_{model.galaxy}, config_{config} {
         if (model.galaxies) decoder_ = model.galaxies->decoder->exported();
     }
 
@@ -163,7 +163,6 @@ private:
         rank(Parameter::axis_ratio, axis_ratio);
     }
 
-    const encoder::Model& model_;
     encoder::DetectionEncoder detection_;
     encoder::ClassificationEncoder classification_;
     encoder::GalaxyEncoder galaxy_;

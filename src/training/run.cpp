@@ -123,7 +123,8 @@ void fit_widths(Trainer& trainer) {
 
 }  // namespace
 
-void run(const TrainingConfig& config, const RunOptions& options, const comm::Communicator& comm) {
+void run(const TrainingConfig& asked, const RunOptions& options, const comm::Communicator& comm) {
+    TrainingConfig config = asked;
     const bool root = comm.rank() == 0;
     const fs::path checkpoint = options.output / "checkpoint.safetensors";
     const fs::path metrics = options.output / "metrics.jsonl";
@@ -133,6 +134,7 @@ void run(const TrainingConfig& config, const RunOptions& options, const comm::Co
     // What cannot be done is refused before anything is removed or replaced.
     (void)encoder::choose_precision(config.precision, comm);
     std::optional<encoder::Galaxies> named = named_galaxies(config, options, comm);
+    if (named) config.galaxies.vae = named->config;
     if (!options.dry_run) {
         comm::agree_on(comm, [&] {
             if (!root) return;

@@ -71,6 +71,11 @@ class Configuration(Survey):
                              ("threshold.x=7", ["threshold"])):
             self.check_catalog_refused(2, ["--set", value], *words)
 
+    @unittest.skipIf(shutil.which("nvidia-smi"), "there is a GPU here")
+    def test_gpu_that_is_not_there(self):
+        """Asked for by name it is an error; \"auto\" takes the cores."""
+        self.check_catalog_refused(2, ["--set", f"model={self.model}", "--set", "device=cuda"], "device", "no GPU is seen", "auto")
+
     def test_set_is_named_as_the_place(self):
         """The error is on the command line, not in the file."""
         for value in ("treshold=0.4", "threshold=abc", "threshold=7"):

@@ -236,6 +236,8 @@ class LossCurve(Train):
         plain = self.straight / "model.safetensors"
         self.assertFails(simulate(frames, 1, more=["--set", "simulator.prior.galaxies=learnt", "--set", f"galaxy_model={plain}"]), 3,
                          "holds no galaxy decoder")
+        self.assertFails(simulate(frames, 1, more=["--set", "simulator.prior.galaxies=learnt", "--set", f"galaxy_model={model}",
+                                                   "--set", "simulator.prior.size_law=gamma"]), 2, "size_law")
         reused = self.train(self.folder / "reused", "--set", "simulator.prior.galaxies=learnt", "--set", f"galaxies.model={model}")
         self.assertDone(reused)
         self.assertNotIn("galaxies: step", reused.err)

@@ -117,6 +117,12 @@ TEST_CASE("parts that do not fit each other are refused") {
     fails("least flux is above");
     with("card", "\"sources_per_tile_range\":[0.01,0.03]", "\"sources_per_tile_range\":[0.03,0.01]");
     fails("no range of source rates");
+    with("card", "\"sources_per_tile\":0.02", "\"sources_per_tile\":0.0");
+    fails("no mean in it");
+    with("encoder", "max_sources = 2", "max_sources = 9");
+    fails("model.safetensors: its ");
+    with("encoder", "max_sources = 2", "max_sauces = 2");
+    fails("model.safetensors: its settings cannot be read");
     encoder::TensorFile without_galaxies = file;
     without_galaxies.metadata.erase("galaxies");
     std::string& prior = without_galaxies.metadata.at("prior");
@@ -138,16 +144,27 @@ TEST_CASE("galaxies are read from a model file or one of their own, and their ab
     const test::TemporaryFolder folder;
     const encoder::Model model = small_model();
     encoder::save_model(folder.path() / "model.safetensors", model);
-    encoder::save_galaxies(folder.path() / "galaxies.safetensors", *model.galaxies, {{"report", "{}"}});
+    encoder::save_galaxies(folder.path() / "galaxies.safetensors", *model.galaxies, model.prior, {{"report", "{}"}});
     const auto weights = model.galaxies->decoder->named_parameters();
     for (const char* name : {"model.safetensors", "galaxies.safetensors"}) {
         const encoder::Galaxies back = encoder::load_galaxies(folder.path() / name);
         CHECK(back.config.gaussians == 3);
+        CHECK_NOTHROW(encoder::load_galaxies_for(model.prior, folder.path() / name));
+        simulator::PriorConfig other = model.prior;
+        other.size_law = simulator::SizeLaw::gamma;
+        CHECK_THROWS_MATCHES(encoder::load_galaxies_for(other, folder.path() / name), ConfigError,
+                             MessageMatches(ContainsSubstring("size_law") && ContainsSubstring(name)));
+        other = model.prior;
+        other.size_ln_scatter = 0.3;
+        CHECK_THROWS_AS(encoder::load_galaxies_for(other, folder.path() / name), ConfigError);
+        other = model.prior;
+        other.size_at_reference_arcsec = 2;  // galaxies are drawn larger, of the same shapes
+        CHECK_NOTHROW(encoder::load_galaxies_for(other, folder.path() / name));
         for (const auto& item : back.decoder->named_parameters()) CHECK(torch::equal(item.value(), weights[item.key()]));
     }
     torch::NoGradGuard no_grad;
     weights["layer0.bias"].fill_(std::nan(""));
-    encoder::save_galaxies(folder.path() / "broken.safetensors", *model.galaxies, {});
+    encoder::save_galaxies(folder.path() / "broken.safetensors", *model.galaxies, model.prior, {});
     CHECK_THROWS_MATCHES(encoder::load_galaxies(folder.path() / "broken.safetensors"), DataError,
                          MessageMatches(ContainsSubstring("weights 'galaxies.layer0.bias' are not finite")));
     encoder::Model plain{model.config};

@@ -115,6 +115,7 @@ TEST_CASE("crops are centred, and zero off the image") {
     CHECK(torch::equal(out[1].slice(1, 24, 52).slice(2, 0, 27), channels[1].slice(1, 0, 28).slice(2, 43, 70)));
     CHECK(out[1].slice(1, 0, 24).abs().sum().item<float>() == 0);
     CHECK(out[2].abs().sum().item<float>() == 0);
+    CHECK(torch::equal(tile::crops_by_index(channels, {0, 1, 1}, {30, 2, 500}, {35, 69, 10}, 52), out));
 }
 
 TEST_CASE("a tile sees an image where it holds a valid pixel, or half of its padded tile is valid") {

@@ -31,7 +31,7 @@ struct TilePosterior {
     at::Tensor ln_flux_mean, ln_flux_sd;  ///< (N, S, C) before truncation
     double ln_flux_low = -std::numeric_limits<double>::infinity();   ///< ln of the least flux
 
-    /// The same without gradients, each tensor contiguous: to be read number by number.
+    /// The same without gradients in the memory of the processor, each tensor contiguous: to be read number by number.
     [[nodiscard]] TilePosterior plain() const;
 };
 
@@ -43,6 +43,9 @@ struct ImageConditions {
 
     /// The one image's conditions for each of n images.
     [[nodiscard]] ImageConditions repeated(std::int64_t n) const;
+
+    /// The same on a device.
+    [[nodiscard]] ImageConditions to(c10::Device device) const;
 };
 
 /// The detection encoder: a trunk that reads the image, and a head that is asked tile by tile.

@@ -56,6 +56,9 @@ struct Model {
 
     /// Computes the convolutions of all networks in bfloat16.
     void use_bfloat16();
+
+    /// Moves the encoders to a device; the galaxy decoder is asked for plain numbers and stays.
+    void use(c10::Device device);
 };
 
 /// Weights of all networks under the names "detection.*", "classification.*", "galaxy.*" and "galaxies.*" (the decoder's); they share
@@ -68,11 +71,17 @@ void save_model(const std::filesystem::path& path, const Model& model);
 /// @throws DataError naming the file: absent, not a model, of another version, or with weights that do not fit.
 [[nodiscard]] Model load_model(const std::filesystem::path& path);
 
-/// Writes the decoder of a galaxy VAE. @param about what it was trained for and came to, texts by name @throws IoError.
-void save_galaxies(const std::filesystem::path& path, const Galaxies& galaxies, const std::map<std::string, std::string>& about);
+/// Writes the decoder of a galaxy VAE. @param prior of the galaxies it was learnt from @param about what it was trained for and came to,
+/// texts by name @throws IoError.
+void save_galaxies(const std::filesystem::path& path, const Galaxies& galaxies, const simulator::PriorConfig& prior,
+                   const std::map<std::string, std::string>& about);
 
 /// The galaxy decoder of such a file or of a model file. @throws DataError naming the file, also where it has none.
 [[nodiscard]] Galaxies load_galaxies(const std::filesystem::path& path);
+
+/// The same, to be drawn from under a prior: shapes are learnt in units of what the prior says of sizes.
+/// @throws DataError, and ConfigError where the galaxies were learnt under another law of sizes.
+[[nodiscard]] Galaxies load_galaxies_for(const simulator::PriorConfig& prior, const std::filesystem::path& path);
 
 /// Copies tensors of the same names and shapes into the model's weights. @throws DataError naming `source`.
 void assign_weights(const Model& model, const std::map<std::string, at::Tensor>& weights, const std::string& source);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "bliss/core/config.hpp"
+#include "bliss/encoder/device.hpp"
 #include "bliss/encoder/precision.hpp"
 
 #include <cstdint>
@@ -47,6 +48,7 @@ struct CatalogConfig {
                                        ///< images cannot be written has failed
     bool independent_tiles = false;    ///< tiles are told nothing of each other: for comparison
     double sources_per_tile = 0;       ///< prior rate of the survey, sources above the model's limit; 0: the model's own
+    encoder::DeviceChoice device = encoder::DeviceChoice::automatic;
     encoder::Precision precision = encoder::Precision::automatic;
     PriorSettings prior;
     StarSettings stars;

@@ -19,9 +19,9 @@ class TileChain;
 /// A model made ready to catalogue frames.
 class Cataloguer {
 public:
-    /// @param precision float32 or bfloat16 (encoder::choose_precision)
+    /// @param precision float32 or bfloat16 (encoder::choose_precision) @param device that the networks compute on (encoder::choose_device)
     /// @throws ConfigError when the configuration does not fit the model.
-    Cataloguer(encoder::Model model, const CatalogConfig& config, encoder::Precision precision);
+    Cataloguer(encoder::Model model, const CatalogConfig& config, encoder::Precision precision, c10::Device device = c10::kCPU);
 
     /// Wall-clock seconds of the stages of one frame.
     struct Timing {
@@ -58,6 +58,7 @@ private:
 
     encoder::Model model_;
     CatalogConfig config_;
+    c10::Device device_;
     bool by_likelihood_;   ///< the model is one of stars alone, and its fields are drawn from the likelihood
 };
 

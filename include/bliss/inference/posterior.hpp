@@ -17,8 +17,8 @@ struct FrameInput {
     std::vector<char> seen;                ///< of each of the networks' tiles, row by row: whether it sees enough to be asked (decision 21)
 };
 
-/// The prior rate that the networks are told is left open.
-[[nodiscard]] FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& config);
+/// The prior rate that the networks are told is left open. @param device where the networks are
+[[nodiscard]] FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& config, c10::Device device = c10::kCPU);
 
 /// The detection encoder's trunk on all tiles at once, in strips of rows. @return (rows, cols, hidden + 1) of tiles
 [[nodiscard]] at::Tensor trunk_dense(encoder::DetectionEncoder& network, const FrameInput& input);

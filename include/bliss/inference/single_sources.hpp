@@ -63,7 +63,8 @@ private:
     /// P(star) of a batch of sources, the first of which is `first`.
     [[nodiscard]] std::vector<double> stars_of(std::span<const encoder::GivenSource> sources, std::size_t first,
                                                const encoder::SourceWindows& seen) const;
-    [[nodiscard]] encoder::ShapePosterior shapes_of(const encoder::SourceWindows& seen) const;
+    /// Shape latents of a batch of sources. @param numbers see shape_numbers @return (sources, draws, D - 1)
+    [[nodiscard]] at::Tensor drawn_shapes(const encoder::SourceWindows& seen, const at::Tensor& numbers) const;
 
     /// Calls `work(first, windows)` for batches of sources, each on one thread.
     void for_each_batch(std::span<const encoder::GivenSource> sources,

@@ -15,6 +15,9 @@ struct PixelBlock {
     at::Tensor electrons;     ///< (B, H, W) float
     at::Tensor background_e;  ///< (B, 1, 1) or (B, H, W) float, positive
     at::Tensor valid;         ///< (B, H, W) uint8
+
+    /// The same on a device.
+    [[nodiscard]] PixelBlock to(c10::Device device) const { return {electrons.to(device), background_e.to(device), valid.to(device)}; }
 };
 
 /// Side of a matched filter, pixels.
@@ -31,7 +34,7 @@ inline constexpr std::int64_t k_filter_count = 3;
 /// What the networks see. With u = (x - gamma) / sqrt(gamma): for each compression scale s the channel asinh(u / s); for each
 /// matched filter k the channel asinh((u * k) / 3); last the validity. Pixels that are not valid have u = 0.
 /// The filters reach k_filter_px / 2 pixels around a pixel; off the image u is 0. The bits do not depend on the threads.
-/// @param filters (B, k_filter_count, k_filter_px, k_filter_px)
+/// @param filters (B, k_filter_count, k_filter_px, k_filter_px), on the device of the pixels, where the features are made, too
 /// @return (B, feature_count(scales), H, W), channels last in memory
 [[nodiscard]] at::Tensor features(const PixelBlock& pixels, const at::Tensor& filters, const std::vector<double>& compression_scales);
 
@@ -50,5 +53,10 @@ inline constexpr std::int64_t k_filter_count = 3;
 [[nodiscard]] at::Tensor crops(const at::Tensor& channels, const std::vector<std::int64_t>& image,
                                const std::vector<std::int64_t>& centre_row, const std::vector<std::int64_t>& centre_col,
                                std::int64_t side);
+
+/// The same in a few operations on all windows together: what `crops` does on a GPU, where one copy a window would be slow.
+[[nodiscard]] at::Tensor crops_by_index(const at::Tensor& channels, const std::vector<std::int64_t>& image,
+                                        const std::vector<std::int64_t>& centre_row, const std::vector<std::int64_t>& centre_col,
+                                        std::int64_t side);
 
 }  // namespace bliss::tile
