@@ -1,3 +1,4 @@
+#include "bliss/core/interrupt.hpp"
 #include "bliss/inference/run.hpp"
 #include "command.hpp"
 
@@ -11,6 +12,7 @@ Command add_catalog(CLI::App& app) {
         std::string output;
         std::string threshold, floor, samples;
         bool reconstruct = false;
+        bool fresh = false;
         std::vector<std::string> fields;
     };
     auto options = std::make_shared<Options>();
@@ -25,6 +27,7 @@ Command add_catalog(CLI::App& app) {
     parser->add_flag("--reconstruct", options->reconstruct,
                      "with --samples: also write each field's posterior mean image and residual, FITS and a picture, to reconstruction/");
     parser->add_option("--field", options->fields, "only these fields (RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...)");
+    parser->add_flag("--fresh", options->fresh, "start over: remove what an earlier, unfinished run kept in OUTPUT/journal");
     parser->footer("Ranks share the fields: srun bliss-mpi catalog CONFIG, or mpirun -n 4 bliss-mpi catalog CONFIG.");
     return {parser, [options](const Common& common, const comm::Communicator& comm) {
                 Common with_options = common;
@@ -36,7 +39,15 @@ Command add_catalog(CLI::App& app) {
                 if (!options->fields.empty()) config.survey.fields = options->fields;
                 const auto compute = start_compute(common, comm);
                 const auto folder = std::filesystem::absolute(options->config).parent_path();
-                const auto summary = inference::run(config, {options->output, folder, common.dry_run}, comm);
+                stop_on_signals();
+                const auto summary = inference::run(config, {options->output, folder, common.dry_run, options->fresh}, comm);
+                if (summary.left > 0 && !common.dry_run) {
+                    if (comm.rank() == 0) {
+                        fmt::print("stopped with {} of {} field(s) left; the same command goes on with them\n", summary.left,
+                                   summary.fields);
+                    }
+                    return k_exit_stopped;
+                }
                 if (comm.rank() == 0 && !common.dry_run) {
                     fmt::print("{}: {} sources (p_source >= {}), {} candidates, {} field(s) of which {} failed\n",
                                (std::filesystem::path(options->output) / "catalog.h5").string(), summary.sources, config.threshold,

@@ -17,10 +17,11 @@ namespace bliss::apps {
 
 /// Exit statuses of the program.
 enum ExitStatus : int {
-    k_exit_done = 0,          ///< all done
-    k_exit_some_failed = 1,   ///< some fields failed; the others are in the catalogue
-    k_exit_usage = 2,         ///< usage or configuration
-    k_exit_fatal = 3,         ///< anything else
+    k_exit_done = 0,         ///< all done
+    k_exit_some_failed = 1,  ///< some fields failed; the others are in the catalogue
+    k_exit_usage = 2,        ///< usage or configuration
+    k_exit_fatal = 3,        ///< anything else
+    k_exit_stopped = 4,      ///< asked to stop before all was done; run again to go on
 };
 
 /// What every subcommand has.

@@ -58,8 +58,8 @@ template <class Row>
 struct Table {
     const char* name;
     std::span<const Member> members;
-    std::vector<h5::RowRange> of_field;                         ///< of each local field, in file order
-    std::function<std::vector<Row>(std::size_t field)> load;    ///< rows of a local field, by place in file order
+    std::vector<h5::RowRange> of_field;                       ///< of each local field, in file order
+    std::function<std::vector<Row>(std::size_t field)> load;  ///< rows of a local field, complete, by place in file order
 };
 
 /// Local fields [begin, end) whose rows are written in one collective call.
@@ -88,11 +88,9 @@ std::vector<Row> load_round(std::span<const LocalField> fields, const Table<Row>
     for (std::size_t i = round.begin; i < round.end; ++i) {
         std::vector<Row> of_field = table.load(i);
         if (std::ssize(of_field) != table.of_field[i].count)
-            throw DataError("catalogue: field " +
-                            to_string(FieldId{fields[i].row.run, fields[i].row.camcol, fields[i].row.field}) + " gave " +
+            throw DataError("catalogue: the field of index " + std::to_string(fields[i].index) + " gave " +
                             std::to_string(of_field.size()) + " rows of /" + table.name + " where " +
                             std::to_string(table.of_field[i].count) + " were announced");
-        for (Row& row : of_field) row.field_index = fields[i].index;
         rows.insert(rows.end(), of_field.begin(), of_field.end());
     }
     return rows;
@@ -113,20 +111,10 @@ void write_table(h5::File& file, const comm::Communicator& comm, std::span<const
     }
 }
 
-void write_fields(h5::File& file, std::span<const LocalField> fields) {
-    std::vector<FieldRow> rows;
-    std::vector<h5::RowRange> ranges;
-    for (const LocalField& field : fields) {
-        rows.push_back(field.row);
-        append(ranges, {field.index, 1});
-    }
-    file.write_rows("fields", field_members(), ranges, std::as_bytes(std::span{rows}));
-}
-
 }  // namespace
 
-void write_catalog(const std::filesystem::path& path, const comm::Communicator& comm, std::vector<LocalField> given,
-                   const RowLoaders& load, const Provenance& provenance, std::int64_t round_bytes) {
+void write_catalog(const std::filesystem::path& path, const comm::Communicator& comm, std::vector<LocalField> given, const RowLoaders& load,
+                   const Provenance& provenance, std::int64_t round_bytes) {
     const Firsts first = first_rows(comm, given);
     const std::int64_t field_count = std::ssize(first.source) - 1;
 
@@ -135,17 +123,26 @@ void write_catalog(const std::filesystem::path& path, const comm::Communicator& 
     for (std::size_t i = 0; i < positions.size(); ++i) positions[i] = i;
     std::ranges::sort(positions, {}, [&](std::size_t i) { return given[i].index; });
     std::vector<LocalField> fields;
-    Table<SourceRow> sources{"catalog", source_members(), {}, [&](std::size_t i) { return load.sources(positions[i]); }};
-    Table<SampleRow> samples{"samples", sample_members(), {}, [&](std::size_t i) { return load.samples(positions[i]); }};
-    for (const std::size_t i : positions) {
-        fields.push_back(given[i]);
-        FieldRow& row = fields.back().row;
-        row.first_source = first.source[static_cast<std::size_t>(given[i].index)];
-        row.source_count = given[i].source_count;
-        row.first_sample = first.sample[static_cast<std::size_t>(given[i].index)];
-        row.sample_count = given[i].sample_count;
-        sources.of_field.push_back({row.first_source, row.source_count});
-        samples.of_field.push_back({row.first_sample, row.sample_count});
+    for (const std::size_t i : positions) fields.push_back(given[i]);
+    const auto named = [&](auto rows, std::size_t i) {
+        for (auto& row : rows) row.field_index = fields[i].index;
+        return rows;
+    };
+    Table<SourceRow> sources{"catalog", source_members(), {}, [&](std::size_t i) { return named(load.sources(positions[i]), i); }};
+    Table<SampleRow> samples{"samples", sample_members(), {}, [&](std::size_t i) { return named(load.samples(positions[i]), i); }};
+    Table<FieldRow> rows{"fields", field_members(), {}, [&](std::size_t i) {
+                             FieldRow row = load.field(positions[i]);
+                             row.first_source = sources.of_field[i].first;
+                             row.source_count = sources.of_field[i].count;
+                             row.first_sample = samples.of_field[i].first;
+                             row.sample_count = samples.of_field[i].count;
+                             return std::vector{row};
+                         }};
+    for (const LocalField& field : fields) {
+        const auto index = static_cast<std::size_t>(field.index);
+        rows.of_field.push_back({field.index, 1});
+        sources.of_field.push_back({first.source[index], field.source_count});
+        samples.of_field.push_back({first.sample[index], field.sample_count});
     }
 
     auto file = h5::File::create(path, comm);
@@ -158,7 +155,7 @@ void write_catalog(const std::filesystem::path& path, const comm::Communicator& 
     file.create_rows("catalog", source_members(), first.source.back());
     const bool sampled = first.sample.back() > 0;
     if (sampled) file.create_rows("samples", sample_members(), first.sample.back());
-    write_fields(file, fields);
+    write_table(file, comm, fields, rows, round_bytes);
     write_table(file, comm, fields, sources, round_bytes);
     if (sampled) write_table(file, comm, fields, samples, round_bytes);
     file.commit();
@@ -172,14 +169,14 @@ void write_catalog(const std::filesystem::path& path, const Catalog& catalog) {
     for (const FieldRow& row : catalog.fields) {
         if (!inside(row.first_source, row.source_count, catalog.sources.size()) ||
             !inside(row.first_sample, row.sample_count, catalog.samples.size()))
-            throw DataError("catalogue: field " + to_string(FieldId{row.run, row.camcol, row.field}) +
-                            " names sources that are not there");
-        fields.push_back({std::ssize(fields), row.source_count, row.sample_count, row});
+            throw DataError("catalogue: field " + to_string(FieldId{row.run, row.camcol, row.field}) + " names sources that are not there");
+        fields.push_back({std::ssize(fields), row.source_count, row.sample_count});
     }
     const auto part = [](const auto& rows, std::int64_t first, std::int64_t count) {
         return std::vector(rows.begin() + first, rows.begin() + first + count);
     };
     const RowLoaders load{
+        [&](std::size_t i) { return catalog.fields[i]; },
         [&](std::size_t i) { return part(catalog.sources, catalog.fields[i].first_source, catalog.fields[i].source_count); },
         [&](std::size_t i) { return part(catalog.samples, catalog.fields[i].first_sample, catalog.fields[i].sample_count); }};
     write_catalog(path, comm::Communicator::self(), std::move(fields), load, catalog);

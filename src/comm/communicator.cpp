@@ -158,6 +158,17 @@ void Communicator::receive_bytes(std::span<std::byte> bytes, int from, int tag) 
     });
 }
 
+void Communicator::send(const std::string& text, int to, int tag) const {
+    send(static_cast<std::int64_t>(text.size()), to, tag);
+    send_bytes(std::as_bytes(std::span{text}), to, tag);
+}
+
+std::string Communicator::receive_text(int from, int tag) const {
+    std::string text(static_cast<std::size_t>(receive<std::int64_t>(from, tag)), '\0');
+    receive_bytes(std::as_writable_bytes(std::span{text}), from, tag);
+    return text;
+}
+
 std::optional<int> Communicator::poll(int tag) const {
     int there = 0;
     MPI_Status status;

@@ -14,13 +14,13 @@ using detail::check;
 
 Environment::Environment() : exceptions_at_start_{std::uncaught_exceptions()} {
     int granted = MPI_THREAD_SINGLE;
-    check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &granted), "MPI_Init_thread");
+    check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &granted), "MPI_Init_thread");
     check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     check(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-    if (granted < MPI_THREAD_SERIALIZED)
+    if (granted < MPI_THREAD_MULTIPLE) {
         throw MpiError(
-            "this MPI library does not allow calls from several threads in turn (MPI_THREAD_SERIALIZED); "
-            "use one built with thread support");
+            "this MPI library does not allow calls from several threads (MPI_THREAD_MULTIPLE); use one built with thread support");
+    }
 }
 
 Environment::~Environment() {

@@ -1,6 +1,7 @@
 #include "durable.hpp"
 
 #include "bliss/core/error.hpp"
+#include "bliss/core/io_advice.hpp"
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -15,30 +16,10 @@ namespace bliss::h5::detail {
 
 namespace {
 
-/// What a user can do about a system's error.
-std::string_view advice_for(int reason) {
-    switch (reason) {
-        case ENOSPC:
-        case EDQUOT:
-            return "; free space or give another --output";
-        case EFBIG:
-            return "; raise the limit on file sizes (ulimit -f)";
-        case EACCES:
-        case EPERM:
-        case EROFS:
-            return "; give a folder you may write to";
-        case ENOENT:
-        case ENOTDIR:
-            return "; give a folder that exists";
-        default:
-            return "; check the disk";
-    }
-}
-
 [[noreturn]] void fail(const std::filesystem::path& path, const char* operation) {
     const int reason = errno;
     throw IoError(path.string() + ": cannot " + operation + ": " + std::generic_category().message(reason) +
-                  std::string{advice_for(reason)});
+                  std::string{io_advice(reason)});
 }
 
 /// Opens, does one thing, closes. @returns whether it was done; errno is then its reason.

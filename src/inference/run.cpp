@@ -1,6 +1,5 @@
 #include "bliss/inference/run.hpp"
 
-#include "bliss/catalog/writer.hpp"
 #include "bliss/comm/agree.hpp"
 #include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
@@ -8,17 +7,20 @@
 #include "bliss/core/version.hpp"
 #include "bliss/inference/field.hpp"
 #include "bliss/inference/fields.hpp"
-#include "bliss/inference/render.hpp"
+#include "field_record.hpp"
+#include "gather.hpp"
+#include "rank_work.hpp"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <fstream>
-#include <new>
 #include <optional>
 
 namespace bliss::inference {
@@ -35,117 +37,28 @@ double peak_memory_gb() {
     return static_cast<double>(usage.ru_maxrss) / (1024 * 1024);
 }
 
-/// A field that could not be used, with its reason.
-Cataloguer::Result failed_field(const FieldSource& source, const std::string& reason) {
-    Cataloguer::Result result;
-    result.field.run = source.id.run;
-    result.field.camcol = source.id.camcol;
-    result.field.field = source.id.field;
-    result.field.status = 1;
-    catalog::set_text(result.field.band, source.band);
-    catalog::set_text(result.field.reason, reason);
-    return result;
-}
-
-/// This rank's fields, done one after the other.
-class RankWork {
-public:
-    /// @param reconstructions folder of images, where these are asked for
-    RankWork(const CatalogConfig& config, Cataloguer& cataloguer, fs::path reconstructions)
-        : config_{config}, cataloguer_{cataloguer}, reconstructions_{std::move(reconstructions)} {}
-
-    void process(std::int64_t index, const FieldSource& source) {
-        const auto start = Clock::now();
-        Cataloguer::Result result;
-        double read_s = 0;
-        try {
-            const survey::Frame frame = read_field(config_.survey, source);
-            read_s = seconds_since(start);
-            result = cataloguer_.catalogue(frame);
-            if (config_.reconstruct) write_render(reconstructions_ / to_string(source.id), frame, result.expected);
-            result.expected = {};
-        } catch (const MpiError&) {
-            throw;
-        } catch (const Error& error) {
-            result = fail(source, error.what());
-        } catch (const std::bad_alloc&) {
-            result = fail(source, "out of memory");
-        } catch (const std::filesystem::filesystem_error& error) {
-            result = fail(source, error.what());
-        } catch (const std::exception& error) {  // LibTorch's: its first line says what, the rest is a stack
-            const std::string_view text = error.what();
-            result = fail(source, fmt::format("{}: {}", source.path.string(), text.substr(0, text.find('\n'))));
-        }
-        const auto& t = result.timing;
-        report_.push_back({{"index", index},
-                           {"field", to_string(source.id)},
-                           {"status", result.field.status},
-                           {"reason", catalog::text_of(result.field.reason)},
-                           {"candidates", result.sources.size()},
-                           {"read_s", read_s},
-                           {"prepare_s", t.prepare_s},
-                           {"detect_s", t.detect_s},
-                           {"candidates_s", t.candidates_s},
-                           {"likelihood_s", t.likelihood_s},
-                           {"classify_s", t.classify_s},
-                           {"samples_s", t.samples_s},
-                           {"reconstruct_s", t.reconstruct_s},
-                           {"total_s", seconds_since(start)}});
-        for (const auto& row : result.sources) in_mode_ += (row.flags & catalog::k_flag_mode) != 0 ? 1 : 0;
-        fields_.push_back({index, std::ssize(result.sources), std::ssize(result.samples), result.field});
-        sources_.push_back(std::move(result.sources));
-        samples_.push_back(std::move(result.samples));
-    }
-
-    Cataloguer::Result fail(const FieldSource& source, const std::string& reason) {
-        spdlog::error("field {} failed: {}", to_string(source.id), reason);
-        ++failed_;
-        return failed_field(source, reason);
-    }
-
-    [[nodiscard]] const std::vector<catalog::LocalField>& fields() const { return fields_; }
-    [[nodiscard]] catalog::RowLoaders loaders() const {
-        return {[this](std::size_t i) { return sources_[i]; }, [this](std::size_t i) { return samples_[i]; }};
-    }
-    [[nodiscard]] const nlohmann::json& report() const { return report_; }
-    [[nodiscard]] std::int64_t failed() const { return failed_; }
-    [[nodiscard]] std::int64_t in_mode() const { return in_mode_; }
-
-private:
-    const CatalogConfig& config_;
-    Cataloguer& cataloguer_;
-    fs::path reconstructions_;
-    std::vector<catalog::LocalField> fields_;
-    std::vector<std::vector<catalog::SourceRow>> sources_;
-    std::vector<std::vector<catalog::SampleRow>> samples_;
-    nlohmann::json report_ = nlohmann::json::array();
-    std::int64_t failed_ = 0;
-    std::int64_t in_mode_ = 0;
-};
-
-/// run-report.json: what may differ from run to run and so has no place in the catalogue.
-void write_report(const fs::path& path, const comm::Communicator& comm, const RankWork& work, double seconds, std::string_view device,
-                  std::string_view precision) {
+/// run-report.json: what may differ from run to run and so has no place in the catalogue. @collective
+void write_report(const fs::path& path, const comm::Communicator& comm, const RankWork& work, nlohmann::json of_run) {
     // A path in a reason need not be UTF-8.
     constexpr auto k_replace = nlohmann::json::error_handler_t::replace;
-    const std::string mine = nlohmann::json{{"rank", comm.rank()}, {"peak_memory_gb", peak_memory_gb()}, {"fields", work.report()}}.dump(
-        -1, ' ', false, k_replace);
+    const std::string mine = nlohmann::json{
+        {"rank", comm.rank()},
+        {"peak_memory_gb", peak_memory_gb()},
+        {"work_s", work.work_s()},
+        {"wait_s", work.wait_s()},
+        {"fields",
+         work.report()}}.dump(-1, ' ', false, k_replace);
     const std::vector<char> all = comm.gather_v(std::vector<char>(mine.begin(), mine.end()), 0);
     const std::vector<std::int64_t> sizes = comm.all_gather(static_cast<std::int64_t>(mine.size()));
     comm::agree_on(comm, [&] {
         if (comm.rank() != 0) return;
-        nlohmann::json report{{"program_version", k_program_version},
-                              {"ranks", comm.size()},
-                              {"seconds", seconds},
-                              {"device", device},
-                              {"precision", precision}};
         std::size_t at = 0;
         for (const std::int64_t size : sizes) {
             const auto length = static_cast<std::size_t>(size);
-            report["per_rank"].push_back(nlohmann::json::parse(std::string(all.data() + at, length)));
+            of_run["per_rank"].push_back(nlohmann::json::parse(std::string(all.data() + at, length)));
             at += length;
         }
-        write_file(path, report.dump(2) + '\n');
+        write_file(path, of_run.dump(2) + '\n');
     });
 }
 
@@ -185,11 +98,65 @@ LoadedModel load_on_all_ranks(const fs::path& path, const SurveyConfig& survey, 
         }
         const std::string& band = loaded->model.config.bands.front();
         if (survey.kind == SurveyKind::sdss && survey.band != band) {
-            throw ConfigError(fmt::format("survey.band is '{}', but {} reads band '{}'; name another model or band", survey.band,
-                                          path.string(), band));
+            throw ConfigError(
+                fmt::format("survey.band is '{}', but {} reads band '{}'; name another model or band", survey.band, path.string(), band));
         }
     });
     return std::move(*loaded);
+}
+
+/// Says how far a run is, at most once in this time.
+constexpr std::chrono::seconds k_progress_every{30};
+
+class Progress {
+public:
+    void operator()(const shard::HandOutProgress& now) {
+        if (Clock::now() - said_ < k_progress_every) return;
+        said_ = Clock::now();
+        const double rate = static_cast<double>(now.handed_out) / seconds_since(start_);
+        spdlog::info("{} of {} fields handed out, {:.2f} fields/s, {:%H:%M:%S} left", now.handed_out, now.total, rate,
+                     std::chrono::seconds(std::llround(static_cast<double>(now.total - now.handed_out) / rate)));
+    }
+
+private:
+    Clock::time_point start_ = Clock::now(), said_ = start_;
+};
+
+/// What is left to do after earlier attempts, on rank 0: fields without a record, and those that failed.
+std::vector<std::int64_t> left_to_do(const std::vector<FieldSource>& fields, const shard::JournalFolder::Scan& found) {
+    std::vector<std::int64_t> todo;
+    for (std::size_t k = 0; k < fields.size(); ++k) {
+        const auto entry = found.entries.find(fields[k].id);
+        if (entry == found.entries.end() || entry->second.entry.status != 0) todo.push_back(static_cast<std::int64_t>(k));
+    }
+    return todo;
+}
+
+/// What earlier attempts have done. A complete run's journal, kept for its failed fields, gives way to a run of another configuration.
+/// @throws ConfigError, DataError, IoError
+shard::JournalFolder::Scan found_in(const shard::JournalFolder& journals, bool dry_run) {
+    try {
+        return journals.scan();
+    } catch (const ConfigError&) {
+        if (!journals.is_complete()) throw;
+        if (!dry_run) journals.remove();
+        return {};
+    }
+}
+
+void print_plan(const std::vector<FieldSource>& fields) {
+    constexpr std::size_t k_most = 20;
+    for (std::size_t k = 0; k < std::min(k_most, fields.size()); ++k)
+        spdlog::info("would catalogue {} from {}", to_string(fields[k].id), fields[k].path.string());
+    if (fields.size() > k_most) spdlog::info("and {} more, the last {}", fields.size() - k_most, to_string(fields.back().id));
+}
+
+/// The configuration as it was carried out: what "auto" and "as trained" came to is part of how the numbers were made.
+std::string resolved(CatalogConfig config, const Cataloguer& cataloguer, encoder::Precision precision, const c10::Device& device) {
+    config.precision = precision;
+    config.device = device.is_cuda() ? encoder::DeviceChoice::cuda : encoder::DeviceChoice::cpu;
+    if (config.sources_per_tile == 0 && !cataloguer.by_likelihood()) config.sources_per_tile = cataloguer.model().card.sources_per_tile;
+    return to_toml(config, false);
 }
 
 }  // namespace
@@ -197,59 +164,88 @@ LoadedModel load_on_all_ranks(const fs::path& path, const SurveyConfig& survey, 
 RunSummary run(const CatalogConfig& config, const RunOptions& options, const comm::Communicator& comm) {
     const auto start = Clock::now();
     const bool root = comm.rank() == 0;
-    std::vector<FieldSource> fields;
+    std::vector<FieldSource> fields;  // rank 0's
     comm::agree_on(comm, [&] {
         check_catalog(config);
-        fields = list_fields(config.survey, options.config_folder);
+        if (root) fields = list_fields(config.survey, options.config_folder);
     });
     const fs::path model_path = resolve(options.config_folder, config.model);
     const c10::Device device = encoder::choose_device(config.device, comm);
-    const std::string_view device_name = device.is_cuda() ? "cuda" : "cpu";
     const encoder::Precision precision = encoder::choose_precision(config.precision, comm, device);
     const std::string_view precision_name = precision == encoder::Precision::bfloat16 ? "bfloat16" : "float32";
     LoadedModel loaded = load_on_all_ranks(model_path, config.survey, comm);
     std::optional<Cataloguer> made;
-    comm::agree_on(comm, [&] {
-        made.emplace(std::move(loaded.model), config, precision, device);
-        if (root && !options.dry_run) prepare_folder(options.output);
-    });
+    comm::agree_on(comm, [&] { made.emplace(std::move(loaded.model), config, precision, device); });
     Cataloguer& cataloguer = *made;
-    spdlog::info("{} field(s) on {} rank(s), model {} in {} on {}", fields.size(), comm.size(), model_path.filename().string(),
-                 precision_name, device.is_cuda() ? "GPUs" : "cores");
-    const encoder::ModelCard& card = cataloguer.model().card;
+    const std::string configuration = resolved(config, cataloguer, precision, device);
+    const catalog::Provenance provenance{configuration, sha256_of_text(configuration), loaded.sha256, k_program_version};
+
+    const shard::JournalFolder journals{options.output / "journal",
+                                        {provenance.configuration_sha256, provenance.model_sha256, record_layout()}};
+    shard::JournalFolder::Scan found;
+    std::vector<std::int64_t> todo;
+    comm::agree_on(comm, [&] {
+        if (!root) return;
+        if (!options.dry_run) prepare_folder(options.output);
+        if (options.fresh && !options.dry_run) journals.remove();
+        if (!options.fresh) found = found_in(journals, options.dry_run);
+        todo = left_to_do(fields, found);
+    });
     RunSummary summary;
-    summary.fields = static_cast<std::int64_t>(fields.size());
+    summary.fields = std::ssize(fields);
+    summary.left = std::ssize(todo);
+    comm.broadcast(summary.fields);
+    comm.broadcast(summary.left);
+    comm.broadcast(found.next_attempt);
+    spdlog::info("{} field(s) on {} rank(s), model {} in {} on {}", summary.fields, comm.size(), model_path.filename().string(),
+                 precision_name, device.is_cuda() ? "GPUs" : "cores");
+    const std::int64_t done_before = summary.fields - summary.left;
+    if (done_before > 0) spdlog::info("{} of them are in the journal of earlier attempts; --fresh starts over", done_before);
     if (options.dry_run) {
-        for (const FieldSource& field : fields) spdlog::info("would catalogue {} from {}", to_string(field.id), field.path.string());
+        if (root) print_plan(fields);
         return summary;
     }
 
     RankWork work{config, cataloguer, options.output / "reconstruction"};
-    for (std::int64_t i = comm.rank(); i < summary.fields; i += comm.size()) {
-        work.process(i, fields[static_cast<std::size_t>(i)]);
-        const nlohmann::json& last = work.report().back();
-        spdlog::info("field {} ({}/{} of this rank): {} candidates, read {:.2f} s, detect {:.2f} s, all {:.2f} s",
-                     last["field"].get<std::string>(), work.fields().size(), (summary.fields - comm.rank() + comm.size() - 1) / comm.size(),
-                     last["candidates"].get<std::int64_t>(), last["read_s"].get<double>(), last["detect_s"].get<double>(),
-                     last["total_s"].get<double>());
+    comm::agree_on(comm, [&] {
+        shard::HandOut hand_out{comm, std::move(todo), [&](std::int64_t k) { return text_of(fields[static_cast<std::size_t>(k)]); },
+                                Progress{}};
+        work.run(hand_out, journals, found.next_attempt, comm.rank());
+    });
+    summary.left -= comm.all_reduce_sum(work.done());
+    if (summary.left == 0) {
+        const std::int32_t attempt = found.next_attempt;
+        comm::agree_on(comm, [&] {
+            if (root) found = journals.scan();
+        });
+        found.next_attempt = attempt;
+        const Totals totals = gather(options.output / "catalog.h5", journals, found, fields, provenance, comm);
+        summary.failed = totals.failed;
+        summary.candidates = totals.candidates;
+        summary.sources = totals.sources;
     }
-
-    // What "auto" and "as trained" came to is part of how the numbers were made.
-    CatalogConfig used = config;
-    used.precision = precision;
-    used.device = device.is_cuda() ? encoder::DeviceChoice::cuda : encoder::DeviceChoice::cpu;
-    if (used.sources_per_tile == 0 && !cataloguer.by_likelihood()) used.sources_per_tile = card.sources_per_tile;
-    const std::string resolved = to_toml(used, false);
-    const catalog::Provenance provenance{resolved, sha256_of_text(resolved), loaded.sha256, k_program_version};
-    catalog::write_catalog(options.output / "catalog.h5", comm, work.fields(), work.loaders(), provenance);
-    write_report(options.output / "run-report.json", comm, work, seconds_since(start), device_name, precision_name);
-
-    std::vector<std::int64_t> totals{work.failed(), 0, work.in_mode()};
-    for (const auto& field : work.fields()) totals[1] += field.source_count;
-    comm.all_reduce_sum(std::span<std::int64_t>{totals});
-    summary.failed = totals[0];
-    summary.candidates = totals[1];
-    summary.sources = totals[2];
+    write_report(options.output / "run-report.json", comm, work,
+                 {{"program_version", k_program_version},
+                  {"ranks", comm.size()},
+                  {"seconds", seconds_since(start)},
+                  {"device", device.is_cuda() ? "cuda" : "cpu"},
+                  {"precision", precision_name},
+                  {"attempt", found.next_attempt},
+                  {"fields", summary.fields},
+                  {"fields_done_before", done_before},
+                  {"fields_left", summary.left}});
+    const double work_s = comm.all_reduce_sum(work.work_s()), wait_s = comm.all_reduce_sum(work.wait_s());
+    if (work_s > 0)
+        spdlog::info("ranks computed for {:.1f} s and waited for fields {:.1f} s ({:.1f} %)", work_s, wait_s,
+                     100 * wait_s / (work_s + wait_s));
+    comm::agree_on(comm, [&] {
+        if (!root || summary.left > 0) return;
+        if (summary.failed == 0) {
+            journals.remove();
+        } else {
+            journals.mark_complete();
+        }
+    });
     return summary;
 }
 

@@ -63,19 +63,27 @@ class Survey(DiskFull):
         return self.catalog(self.config, disk / "out", "--floor", "0.002", ranks=ranks)
 
     def test_catalog(self):
-        for kilobytes in (16, 100, self.size_kb // 4 * 3):
+        """Full in the journal, and in the catalogue that is made of it; when there is space again the run goes on."""
+        for kilobytes, name in ((16, "journal"), (100, "journal"), (self.size_kb // 4 * 3, "journal"), (self.size_kb // 2 * 3, "catalog.h5")):
             for ranks in (0, 2):
                 with self.subTest(kilobytes=kilobytes, ranks=ranks):
                     disk = self.mount(kilobytes)
-                    self.assertFull(self.run_catalog(disk, ranks), "catalog.h5", NO_SPACE)
-                    self.assertEqual(list((disk / "out").iterdir()), [])
+                    self.assertFull(self.run_catalog(disk, ranks), name, NO_SPACE)
+                    self.assertEqual([path.name for path in (disk / "out").iterdir()], ["journal"])
+                    self.resize(disk, 3 * self.size_kb)
+                    self.assertDone(self.run_catalog(disk, 2 - ranks))
+                    self.assertEqual((disk / "out/catalog.h5").read_bytes(), (self.done / "catalog.h5").read_bytes())
 
     def test_earlier_catalogue_stays(self):
-        disk = self.mount(self.size_kb + 100)
-        shutil.copytree(self.done, disk / "out")
-        before = contents(disk)
-        self.assertFull(self.run_catalog(disk, 2), "catalog.h5", NO_SPACE)
-        self.assertEqual(contents(disk), before)
+        for kilobytes, name in ((self.size_kb + 100, "journal"), (self.size_kb // 2 * 5, "catalog.h5")):
+            with self.subTest(name):
+                disk = self.mount(kilobytes)
+                shutil.copytree(self.done, disk / "out")
+                before = contents(disk)
+                self.assertFull(self.run_catalog(disk, 2), name, NO_SPACE)
+                after = contents(disk)
+                self.assertEqual({path: after[path] for path in before}, before)
+                self.assertEqual({path.split("/")[1] for path in after if path not in before}, {"journal"})
 
     def test_simulate(self):
         disk = self.mount(500)
@@ -151,16 +159,19 @@ class FilesThatMayNotGrow(Case):
     def test_catalog_and_what_is_made_of_it(self):
         self.assertDone(simulate(self.folder / "survey", 1))
         config, out = self.folder / "survey/catalog.toml", self.folder / "out"
-        for file_bytes in (20_000, 100_000):  # at the file's beginning, and at its rows
+        self.assertDone(self.catalog(config, out, "--floor", "0.002"))
+        before = contents(out)
+        whole = (out / "catalog.h5").stat().st_size
+        for file_bytes, name in ((20_000, "journal"), (whole - 3_000, "catalog.h5")):  # a journal is smaller
             for ranks in (0, 2):
                 with self.subTest(file_bytes=file_bytes, ranks=ranks):
                     run = self.catalog(config, out, "--floor", "0.002", ranks=ranks, file_bytes=file_bytes)
-                    self.assertFails(run, 3, "catalog.h5", self.TOO_LARGE, "ulimit")
-                    self.assertEqual(list(out.iterdir()), [])
+                    self.assertFails(run, 3, name, self.TOO_LARGE, "ulimit")
+                    after = contents(out)
+                    self.assertEqual({path: after[path] for path in before}, before)
+                    self.assertEqual({path.split("/")[0] for path in after if path not in before}, {"journal"})
         self.assertDone(self.catalog(config, out, "--floor", "0.002"))
-        before = contents(out)
-        self.assertFails(self.catalog(config, out, "--floor", "0.002", file_bytes=20_000), 3, "catalog.h5", self.TOO_LARGE)
-        self.assertEqual(contents(out), before)
+        self.assertEqual(contents(out)["catalog.h5"], before["catalog.h5"])
         for kind in ("fits", "csv", "ds9"):
             path = self.folder / f"x.{kind}"
             self.assertFails(bliss("export", out / "catalog.h5", "--threshold", 0, "--format", kind, "-o", path, file_bytes=4_000), 3,

@@ -74,18 +74,24 @@ class Survey(Case):
         self.assertNoLeftovers(self.folder)
         return json.loads((self.folder / "run-report.json").read_text())
 
+    def check_shared(self, report):
+        """Who takes which field hangs on how fast each is."""
+        fields = [len(rank["fields"]) for rank in report["per_rank"]]
+        self.assertEqual(sum(fields), FRAMES + 1)
+        self.assertGreater(sum(count > 0 for count in fields), 1, "several ranks must have worked")
+
     def test_catalog_without_mpirun(self):
         self.assertEqual(self.check_same_bytes()["ranks"], 1)
 
     def test_catalog_on_two_ranks(self):
         report = self.check_same_bytes(ranks=2)
         self.assertEqual(report["ranks"], 2)
-        self.assertEqual([len(rank["fields"]) for rank in report["per_rank"]], [3, 3], "both ranks must have worked")
+        self.check_shared(report)
 
     def test_catalog_on_four_ranks(self):
         report = self.check_same_bytes(ranks=4)
         self.assertEqual(report["ranks"], 4)
-        self.assertEqual(sorted(len(rank["fields"]) for rank in report["per_rank"]), [1, 1, 2, 2])
+        self.check_shared(report)
 
     def test_other_pixels_give_other_bytes(self):
         """What the comparisons above see: one frame in the place of another."""

@@ -28,10 +28,15 @@ std::int64_t all_to_the_last(std::int64_t, int ranks) { return ranks - 1; }
 std::vector<catalog::LocalField> local_fields(const comm::Communicator& comm, Deal deal) {
     std::vector<catalog::LocalField> fields;
     for (std::int64_t index = k_fields - 1; index >= 0; --index)
-        if (deal(index, comm.size()) == comm.rank())
-            fields.push_back({index, test::example_count(index), test::example_samples(index),
-                              test::example_field(index, test::example_count(index))});
+        if (deal(index, comm.size()) == comm.rank()) fields.push_back({index, test::example_count(index), test::example_samples(index)});
     return fields;
+}
+
+/// Where its rows begin is the writer's to fill in.
+catalog::FieldRow field_of(std::int64_t index) {
+    catalog::FieldRow row = test::example_field(index, test::example_count(index));
+    row.source_count = -1;
+    return row;
 }
 
 std::vector<catalog::SourceRow> sources_of(std::int64_t index) {
@@ -54,7 +59,8 @@ std::vector<catalog::SampleRow> samples_of(std::int64_t index) {
 
 void write(const std::filesystem::path& path, const comm::Communicator& comm, Deal deal, std::int64_t round_bytes) {
     const auto fields = local_fields(comm, deal);
-    const catalog::RowLoaders load{[&](std::size_t i) { return sources_of(fields[i].index); },
+    const catalog::RowLoaders load{[&](std::size_t i) { return field_of(fields[i].index); },
+                                   [&](std::size_t i) { return sources_of(fields[i].index); },
                                    [&](std::size_t i) { return samples_of(fields[i].index); }};
     catalog::write_catalog(path, comm, fields, load, test::example_provenance(), round_bytes);
 }
@@ -147,10 +153,11 @@ TEST_CASE("a field that is doubled or missing is one error on all ranks") {
     const auto write_indices = [&](std::int64_t shift) {
         std::vector<catalog::LocalField> fields;
         for (std::int64_t index = 0; index < k_fields; ++index)
-            if (index % comm.size() == comm.rank())
-                fields.push_back({index == 7 ? index + shift : index, 0, 0, test::example_field(index, 0)});
+            if (index % comm.size() == comm.rank()) fields.push_back({index == 7 ? index + shift : index, 0, 0});
         return error_of([&] {
-            const catalog::RowLoaders none{[](std::size_t) { return std::vector<catalog::SourceRow>{}; }, {}};
+            const catalog::RowLoaders none{[&](std::size_t i) { return field_of(fields[i].index); },
+                                           [](std::size_t) { return std::vector<catalog::SourceRow>{}; },
+                                           {}};
             catalog::write_catalog(folder / "a.h5", comm, fields, none, {});
         });
     };
@@ -164,12 +171,13 @@ TEST_CASE("a rank that cannot load its sources fails all ranks with its reason a
     const test::SharedFolder folder{comm};
     const auto fields = local_fields(comm, in_turn);
     const int failing = comm.size() - 1;
+    const auto row = [&](std::size_t i) { return field_of(fields[i].index); };
     const auto load = [&](std::size_t i) {
         if (comm.rank() == failing && i == 1) throw IoError("journal: cannot read");
         return sources_of(fields[i].index);
     };
     const auto samples = [&](std::size_t i) { return samples_of(fields[i].index); };
-    std::string message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {load, samples}, {}, 1); });
+    std::string message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {row, load, samples}, {}, 1); });
     CHECK_THAT(message, ContainsSubstring("journal: cannot read"));
     if (comm.size() > 1) CHECK_THAT(message, ContainsSubstring("rank " + std::to_string(failing) + ": "));
     comm.barrier();
@@ -181,7 +189,7 @@ TEST_CASE("a rank that cannot load its sources fails all ranks with its reason a
         if (comm.rank() == failing && !rows.empty()) rows.pop_back();
         return rows;
     };
-    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {too_few, samples}, {}); });
+    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {row, too_few, samples}, {}); });
     CHECK_THAT(message, ContainsSubstring("were announced"));
     const auto all = [&](std::size_t i) { return sources_of(fields[i].index); };
     const auto too_many = [&](std::size_t i) {
@@ -189,6 +197,6 @@ TEST_CASE("a rank that cannot load its sources fails all ranks with its reason a
         if (comm.rank() == failing) rows.push_back({});
         return rows;
     };
-    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {all, too_many}, {}); });
+    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {row, all, too_many}, {}); });
     CHECK_THAT(message, ContainsSubstring("rows of /samples"));
 }

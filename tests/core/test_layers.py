@@ -10,6 +10,7 @@ BELOW = {
     "core": set(),
     "comm": {"core"},
     "fits": {"core"},
+    "shard": {"core", "comm"},
     "h5": {"core", "comm"},
     "survey": {"core", "fits"},
     "catalog": {"core", "comm", "fits", "h5", "survey"},
@@ -18,7 +19,7 @@ BELOW = {
     "tile": {"core", "survey"},
     "encoder": {"core", "comm", "simulator", "survey", "tile"},
     "training": {"core", "comm", "encoder", "simulator", "survey", "tile"},
-    "inference": {"core", "catalog", "comm", "encoder", "fits", "simulator", "stars", "survey", "tile"},
+    "inference": {"core", "catalog", "comm", "encoder", "fits", "shard", "simulator", "stars", "survey", "tile"},
     "evaluation": {"core", "catalog", "fits", "survey"},
 }
 

@@ -12,17 +12,17 @@
 namespace bliss::catalog {
 
 /// One field as its rank holds it: where it stands among all fields (the row of /fields), and how many sources it has.
-/// `row.first_source`, `row.source_count` are set by the writer.
 struct LocalField {
     std::int64_t index = 0;
     std::int64_t source_count = 0;
     std::int64_t sample_count = 0;   ///< rows of /samples, over all draws
-    FieldRow row{};
 };
 
-/// Give the rows of the i-th local field, as many as were announced. Called once for each, in the order of `index`,
-/// so a rank can read them from its journal when they are wanted. The writer sets their field_index.
+/// Give the rows of the i-th local field, as many as were announced. Each is called once for each field, in the order of `index`,
+/// so a rank can read them from its journal when they are wanted. The writer sets field_index, and where a field's rows begin and how
+/// many there are.
 struct RowLoaders {
+    std::function<FieldRow(std::size_t i)> field;
     std::function<std::vector<SourceRow>(std::size_t i)> sources;
     std::function<std::vector<SampleRow>(std::size_t i)> samples;   ///< not called where no field has samples
 };

@@ -106,6 +106,10 @@ public:
         send_bytes(std::as_bytes(std::span{&value, 1}), to, tag);
     }
 
+    /// The same for a text, to be received by `receive_text`.
+    void send(const std::string& text, int to, int tag) const;
+    [[nodiscard]] std::string receive_text(int from, int tag) const;
+
     /// Waits for one value from a rank.
     template <Transferable T>
     [[nodiscard]] T receive(int from, int tag) const {

@@ -5,7 +5,7 @@
 namespace bliss::comm {
 
 /// The MPI library's life in this process: one object, in main, before anything communicates.
-/// Runs alone too (without mpirun it is one rank). Asks for MPI_THREAD_SERIALIZED: any thread may call MPI, one at a time.
+/// Runs alone too (without mpirun it is one rank). Asks for MPI_THREAD_MULTIPLE: any thread may call MPI at any time.
 class Environment {
 public:
     /// Starts MPI. @throws MpiError when it cannot start or grants less thread support.

@@ -12,17 +12,21 @@ struct RunOptions {
     std::filesystem::path output;         ///< folder of catalog.h5 and run-report.json
     std::filesystem::path config_folder;  ///< what relative paths of the configuration start from
     bool dry_run = false;                 ///< read model and configuration, print the plan, write nothing
+    bool fresh = false;                   ///< what earlier attempts kept in their journals is removed
 };
 
 struct RunSummary {
     std::int64_t fields = 0;
+    std::int64_t left = 0;  ///< not done: the program was asked to stop, or this is a dry run; then no catalogue was written
     std::int64_t failed = 0;
     std::int64_t candidates = 0;
     std::int64_t sources = 0;   ///< in the mode catalogue
 };
 
-/// Catalogues all fields of a survey: ranks take fields in turn, and write one catalog.h5 together, whose bytes do not depend
-/// on their number. A field that cannot be used is recorded with its reason and the run goes on.
+/// Catalogues all fields of a survey: rank 0 hands them out, each rank keeps what it finished in a journal (output/journal), and at the end
+/// all write one catalog.h5 together, whose bytes do not depend on ranks, order or restarts. A field that cannot be used is recorded with
+/// its reason and the run goes on. A run of the same configuration, model and program goes on where an earlier one was ended; fields that
+/// failed are tried again. Where all fields were done the journals are removed.
 /// @throws ConfigError (also where the model is of another band than an SDSS survey), DataError (model), IoError, H5Error on all
 /// ranks. @collective
 RunSummary run(const CatalogConfig& config, const RunOptions& options, const comm::Communicator& comm);

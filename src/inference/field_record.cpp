@@ -1,0 +1,61 @@
+#include "field_record.hpp"
+
+#include "bliss/core/error.hpp"
+#include "bliss/core/version.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <span>
+
+namespace bliss::inference {
+namespace {
+
+enum Section : std::size_t { row, sources, samples };
+
+template <class Row>
+std::vector<Row> read_rows(const std::filesystem::path& journal, const shard::JournalEntry& entry, Section section) {
+    const std::vector<std::byte> bytes = shard::read_section(journal, entry, section);
+    std::vector<Row> rows(bytes.size() / sizeof(Row));
+    std::memcpy(rows.data(), bytes.data(), rows.size() * sizeof(Row));
+    return rows;
+}
+
+}  // namespace
+
+std::string record_layout() {
+    return fmt::format("{}, schema {}, rows of {}, {} and {} bytes", k_program_version, catalog::k_schema_version,
+                       sizeof(catalog::FieldRow), sizeof(catalog::SourceRow), sizeof(catalog::SampleRow));
+}
+
+void append(shard::JournalWriter& journal, const Cataloguer::Result& result) {
+    const catalog::FieldRow& field = result.field;
+    journal.append(
+        {field.run, field.camcol, field.field}, field.status,
+        {std::as_bytes(std::span{&field, 1}), std::as_bytes(std::span{result.sources}), std::as_bytes(std::span{result.samples})});
+}
+
+catalog::FieldRow read_row(const std::filesystem::path& journal, const shard::JournalEntry& entry) {
+    const auto rows = read_rows<catalog::FieldRow>(journal, entry, row);
+    if (rows.size() != 1)
+        throw DataError(fmt::format("{}: a record holds {} fields, not one; start over with --fresh", journal.string(), rows.size()));
+    return rows.front();
+}
+
+std::vector<catalog::SourceRow> read_sources(const std::filesystem::path& journal, const shard::JournalEntry& entry) {
+    return read_rows<catalog::SourceRow>(journal, entry, sources);
+}
+
+std::vector<catalog::SampleRow> read_samples(const std::filesystem::path& journal, const shard::JournalEntry& entry) {
+    return read_rows<catalog::SampleRow>(journal, entry, samples);
+}
+
+std::int64_t source_count(const shard::JournalEntry& entry) {
+    return entry.bytes[sources] / static_cast<std::int64_t>(sizeof(catalog::SourceRow));
+}
+
+std::int64_t sample_count(const shard::JournalEntry& entry) {
+    return entry.bytes[samples] / static_cast<std::int64_t>(sizeof(catalog::SampleRow));
+}
+
+}  // namespace bliss::inference

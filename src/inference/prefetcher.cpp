@@ -1,0 +1,91 @@
+#include "prefetcher.hpp"
+
+#include "bliss/core/error.hpp"
+#include "bliss/core/interrupt.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <new>
+#include <string_view>
+
+namespace bliss::inference {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+ReadField read(const shard::Work& work, const SurveyConfig& survey) {
+    const auto start = Clock::now();
+    ReadField out{.index = work.index, .source = source_of(work.text), .frame = {}, .reason = {}};
+    try {
+        out.frame = read_field(survey, out.source);
+    } catch (const std::bad_alloc&) {
+        out.reason = "out of memory";
+    } catch (const std::exception& error) {  // of the field, whatever it is
+        out.reason = error.what();
+    }
+    out.read_s = std::chrono::duration<double>(Clock::now() - start).count();
+    return out;
+}
+
+}  // namespace
+
+std::string text_of(const FieldSource& source) {
+    return fmt::format("{}\n{}\n{}", to_string(source.id), source.band, source.path.string());
+}
+
+FieldSource source_of(const std::string& text) {
+    const std::size_t first = text.find('\n'), second = text.find('\n', first + 1);
+    return {parse_field_id(text.substr(0, first)), text.substr(first + 1, second - first - 1), text.substr(second + 1)};
+}
+
+Prefetcher::Prefetcher(shard::HandOut& hand_out, const SurveyConfig& survey) : hand_out_{hand_out}, survey_{survey} {
+    reader_ = std::thread([this] {
+        try {
+            read_ahead();
+        } catch (...) {
+            failure_ = std::current_exception();
+        }
+        const std::lock_guard lock{mutex_};
+        ended_ = true;
+        changed_.notify_all();
+    });
+}
+
+Prefetcher::~Prefetcher() {
+    {
+        const std::lock_guard lock{mutex_};
+        closing_ = true;
+        changed_.notify_all();
+    }
+    reader_.join();
+}
+
+std::optional<ReadField> Prefetcher::next() {
+    std::unique_lock lock{mutex_};
+    changed_.wait(lock, [&] { return ready_ || ended_; });
+    if (!ready_ && failure_) std::rethrow_exception(failure_);
+    std::optional<ReadField> out = std::move(ready_);
+    ready_.reset();
+    changed_.notify_all();
+    return out;
+}
+
+void Prefetcher::read_ahead() {
+    while (true) {
+        {
+            std::unique_lock lock{mutex_};
+            changed_.wait(lock, [&] { return !ready_ || closing_; });
+            if (closing_) return;
+        }
+        if (stop_requested()) hand_out_.stop();
+        const std::optional<shard::Work> work = hand_out_.next();
+        if (!work) return;
+        ReadField field = read(*work, survey_);
+        const std::lock_guard lock{mutex_};
+        ready_ = std::move(field);
+        changed_.notify_all();
+    }
+}
+
+}  // namespace bliss::inference

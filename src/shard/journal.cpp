@@ -1,0 +1,235 @@
+#include "bliss/shard/journal.hpp"
+
+#include "bliss/core/error.hpp"
+#include "bliss/core/io_advice.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <system_error>
+
+namespace bliss::shard {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view k_magic = "bliss-journal 1\n";
+constexpr std::uint32_t k_record_mark = 0x4A4C4231;  // "1BLJ"
+
+#pragma pack(push, 1)
+/// What stands before a record's sections. The identity's record has one section and no field.
+struct RecordHeader {
+    std::uint32_t mark = k_record_mark;
+    std::uint32_t crc = 0;  ///< of what follows
+    std::int32_t run = 0, camcol = 0, field = 0, status = 0;
+    std::uint32_t section_crc[k_sections] = {};
+    std::int64_t section_bytes[k_sections] = {};
+};
+#pragma pack(pop)
+
+std::uint32_t crc_of(std::span<const std::byte> bytes) {
+    uLong crc = ::crc32(0, nullptr, 0);
+    constexpr std::size_t k_most = std::numeric_limits<uInt>::max();
+    while (!bytes.empty()) {
+        const std::size_t count = std::min(bytes.size(), k_most);
+        crc = ::crc32(crc, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(count));
+        bytes = bytes.subspan(count);
+    }
+    return static_cast<std::uint32_t>(crc);
+}
+
+/// Of all of a header but its mark and the checksum itself.
+std::uint32_t crc_of(const RecordHeader& header) {
+    constexpr std::size_t k_before = sizeof header.mark + sizeof header.crc;
+    return crc_of(std::as_bytes(std::span{&header, 1}).subspan(k_before));
+}
+
+std::string text_of(const JournalIdentity& identity) {
+    return fmt::format("configuration {}\nmodel {}\nprogram {}\n", identity.configuration_sha256, identity.model_sha256, identity.program);
+}
+
+[[noreturn]] void fail(const fs::path& path, std::string_view operation) {
+    const int reason = errno;
+    throw IoError(fmt::format("{}: the journal cannot be {}: {}{}; what is in it is kept for the next run", path.string(), operation,
+                              std::generic_category().message(reason), io_advice(reason)));
+}
+
+/// A file open for reading.
+class Reader {
+public:
+    explicit Reader(const fs::path& path) : path_{path}, descriptor_{::open(path.c_str(), O_RDONLY | O_CLOEXEC)} {
+        if (descriptor_ < 0) fail(path_, "opened");
+        size_ = ::lseek(descriptor_, 0, SEEK_END);
+        if (size_ < 0) fail(path_, "read");
+    }
+    ~Reader() { ::close(descriptor_); }
+    Reader(const Reader&) = delete;
+    Reader& operator=(const Reader&) = delete;
+
+    [[nodiscard]] std::int64_t size() const { return size_; }
+
+    /// @return whether all of it is there
+    bool read(std::int64_t offset, std::span<std::byte> out) const {
+        while (!out.empty()) {
+            const ssize_t count = ::pread(descriptor_, out.data(), out.size(), offset);
+            if (count < 0 && errno == EINTR) continue;
+            if (count < 0) fail(path_, "read");
+            if (count == 0) return false;
+            out = out.subspan(static_cast<std::size_t>(count));
+            offset += count;
+        }
+        return true;
+    }
+
+    /// The record whose header is at an offset, where it is whole but for what its sections hold.
+    [[nodiscard]] std::optional<JournalEntry> entry_at(std::int64_t offset) const {
+        RecordHeader header;
+        if (!read(offset, std::as_writable_bytes(std::span{&header, 1}))) return {};
+        if (header.mark != k_record_mark || header.crc != crc_of(header)) return {};
+        JournalEntry entry{
+            {header.run, header.camcol, header.field}, header.status, offset + static_cast<std::int64_t>(sizeof header), {}, {}};
+        std::int64_t left = size_ - entry.offset;
+        for (std::size_t k = 0; k < k_sections; ++k) {
+            entry.bytes[k] = header.section_bytes[k];
+            entry.crc[k] = header.section_crc[k];
+            if (entry.bytes[k] < 0 || entry.bytes[k] > left) return {};
+            left -= entry.bytes[k];
+        }
+        return entry;
+    }
+
+    /// A section, where it is as it was written.
+    [[nodiscard]] std::optional<std::vector<std::byte>> section(const JournalEntry& entry, std::size_t which) const {
+        std::int64_t offset = entry.offset;
+        for (std::size_t k = 0; k < which; ++k) offset += entry.bytes[k];
+        std::vector<std::byte> bytes(static_cast<std::size_t>(entry.bytes[which]));
+        if (!read(offset, bytes) || crc_of(bytes) != entry.crc[which]) return {};
+        return bytes;
+    }
+
+private:
+    fs::path path_;
+    int descriptor_;
+    std::int64_t size_ = 0;
+};
+
+std::int64_t end_of(const JournalEntry& entry) {
+    std::int64_t end = entry.offset;
+    for (const std::int64_t bytes : entry.bytes) end += bytes;
+    return end;
+}
+
+}  // namespace
+
+JournalWriter::JournalWriter(const fs::path& path, const JournalIdentity& identity)
+    : path_{path}, descriptor_{::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644)} {
+    if (descriptor_ < 0) fail(path_, "created");
+    try {
+        const std::string text = text_of(identity);
+        write(std::as_bytes(std::span{k_magic}));
+        append({}, 0, {std::as_bytes(std::span{text}), {}, {}});
+        // The file's name, too.
+        const int folder = ::open(path.parent_path().empty() ? "." : path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        const bool synced = folder >= 0 && ::fsync(folder) == 0;
+        if (folder >= 0) ::close(folder);
+        if (!synced) fail(path_, "synced to disk");
+    } catch (...) {
+        ::close(descriptor_);
+        throw;
+    }
+}
+
+JournalWriter::~JournalWriter() { ::close(descriptor_); }
+
+void JournalWriter::append(const FieldId& id, std::int32_t status, const std::array<std::span<const std::byte>, k_sections>& sections) {
+    RecordHeader header{.run = id.run, .camcol = id.camcol, .field = id.field, .status = status};
+    std::vector<std::byte> record(sizeof header);
+    for (std::size_t k = 0; k < k_sections; ++k) {
+        header.section_crc[k] = crc_of(sections[k]);
+        header.section_bytes[k] = std::ssize(sections[k]);
+        record.insert(record.end(), sections[k].begin(), sections[k].end());
+    }
+    header.crc = crc_of(header);
+    std::memcpy(record.data(), &header, sizeof header);
+    write(record);
+    sync();
+}
+
+void JournalWriter::write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) fail(path_, "written");
+        bytes = bytes.subspan(static_cast<std::size_t>(count));
+    }
+}
+
+void JournalWriter::sync() {
+    if (::fdatasync(descriptor_) != 0) fail(path_, "synced to disk");
+}
+
+JournalContent scan_journal(const fs::path& path, const JournalIdentity& identity) {
+    const Reader file{path};
+    JournalContent content;
+    std::array<char, k_magic.size()> magic{};
+    const auto begin = static_cast<std::int64_t>(k_magic.size());
+    const bool whole = file.read(0, std::as_writable_bytes(std::span{magic}));
+    if (whole && std::string_view{magic.data(), magic.size()} != k_magic) {
+        throw DataError(fmt::format("{}: is no journal of this program; remove it, or give another --output", path.string()));
+    }
+    const std::optional<JournalEntry> first = whole ? file.entry_at(begin) : std::nullopt;
+    const std::optional<std::vector<std::byte>> text = first ? file.section(*first, 0) : std::nullopt;
+    if (!text) {  // ended before it began
+        content.torn_bytes = file.size();
+        return content;
+    }
+    const std::string found{reinterpret_cast<const char*>(text->data()), text->size()}, wanted = text_of(identity);
+    if (found != wanted) {
+        std::string ours = wanted, theirs = found;
+        for (std::string* const lines : {&ours, &theirs}) {
+            if (!lines->empty()) lines->pop_back();
+            for (std::size_t at = 0; (at = lines->find('\n', at)) != std::string::npos;) lines->replace(at, 1, ", ");
+        }
+        throw ConfigError(
+            fmt::format("{}: is the journal of another run ({}), this one is {}; go on with that configuration, model and program, start "
+                        "over with --fresh, or give another --output",
+                        path.string(), theirs, ours));
+    }
+    std::int64_t offset = end_of(*first);
+    while (const std::optional<JournalEntry> entry = file.entry_at(offset)) {
+        content.entries.push_back(*entry);
+        offset = end_of(*entry);
+    }
+    if (!content.entries.empty()) {
+        const JournalEntry& last = content.entries.back();
+        for (std::size_t k = 0; k < k_sections; ++k) {
+            if (file.section(last, k)) continue;
+            offset = last.offset - static_cast<std::int64_t>(sizeof(RecordHeader));
+            content.entries.pop_back();
+            break;
+        }
+    }
+    content.torn_bytes = file.size() - offset;
+    return content;
+}
+
+std::vector<std::byte> read_section(const fs::path& path, const JournalEntry& entry, std::size_t section) {
+    std::optional<std::vector<std::byte>> bytes = Reader{path}.section(entry, section);
+    if (!bytes) {
+        throw DataError(
+            fmt::format("{}: field {} at byte {} is not as it was written: the disk has damaged it; remove the file and run again, "
+                        "which computes its fields anew",
+                        path.string(), to_string(entry.id), entry.offset));
+    }
+    return std::move(*bytes);
+}
+
+}  // namespace bliss::shard

@@ -1,0 +1,162 @@
+#include "bliss/shard/journal.hpp"
+
+#include "bliss/core/error.hpp"
+#include "bliss/shard/journal_folder.hpp"
+#include "support/temporary_folder.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+
+namespace {
+
+using namespace bliss;
+using namespace bliss::shard;
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::MessageMatches;
+
+const JournalIdentity k_identity{"aaaa", "bbbb", "0.3.0, rows of 10 bytes"};
+
+std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span{text}); }
+
+std::string text(const std::vector<std::byte>& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+/// Sections of field k; of some, some are empty.
+std::array<std::string, 3> sections(int k) {
+    return {"field " + std::to_string(k), std::string(static_cast<std::size_t>(k % 3 * 500), static_cast<char>('a' + k)),
+            k % 2 ? "draws" : ""};
+}
+
+void append(JournalWriter& journal, int k, std::int32_t status = 0) {
+    const auto of_field = sections(k);
+    journal.append({94, 1, k}, status, {bytes(of_field[0]), bytes(of_field[1]), bytes(of_field[2])});
+}
+
+void write_journal(const std::filesystem::path& path, int fields) {
+    JournalWriter journal{path, k_identity};
+    for (int k = 0; k < fields; ++k) append(journal, k);
+}
+
+std::string contents(const std::filesystem::path& path) {
+    std::ifstream file{path, std::ios::binary};
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+void put(const std::filesystem::path& path, const std::string& content) { std::ofstream{path, std::ios::binary} << content; }
+
+}  // namespace
+
+TEST_CASE("a journal gives back its records, section by section") {
+    const test::TemporaryFolder folder;
+    const auto path = folder.path() / "a.journal";
+    write_journal(path, 7);
+    const JournalContent content = scan_journal(path, k_identity);
+    CHECK(content.torn_bytes == 0);
+    REQUIRE(content.entries.size() == 7);
+    for (int k = 0; k < 7; ++k) {
+        const JournalEntry& entry = content.entries[static_cast<std::size_t>(k)];
+        CHECK(entry.id == FieldId{94, 1, k});
+        CHECK(entry.status == 0);
+        for (std::size_t section = 0; section < k_sections; ++section)
+            CHECK(text(read_section(path, entry, section)) == sections(k)[section]);
+    }
+    CHECK_THROWS_AS(JournalWriter(path, k_identity), IoError);  // no journal is written to by two
+}
+
+TEST_CASE("a journal that was cut off at any byte holds the records before it, whole") {
+    const test::TemporaryFolder folder;
+    const auto path = folder.path() / "a.journal", cut = folder.path() / "cut.journal";
+    write_journal(path, 4);
+    const std::string whole = contents(path);
+    std::vector<std::int64_t> ends;  // of records
+    for (const JournalEntry& entry : scan_journal(path, k_identity).entries)
+        ends.push_back(entry.offset + entry.bytes[0] + entry.bytes[1] + entry.bytes[2]);
+    REQUIRE(ends.back() == std::ssize(whole));
+    for (std::size_t size = 0; size <= whole.size(); ++size) {
+        put(cut, whole.substr(0, size));
+        const JournalContent content = scan_journal(cut, k_identity);
+        const auto expected = std::ranges::count_if(ends, [&](std::int64_t end) { return end <= static_cast<std::int64_t>(size); });
+        REQUIRE(std::ssize(content.entries) == expected);
+        const std::int64_t kept = expected > 0 ? ends[static_cast<std::size_t>(expected) - 1] : 0;
+        REQUIRE((expected == 0 || content.torn_bytes == static_cast<std::int64_t>(size) - kept));
+        for (const JournalEntry& entry : content.entries)
+            for (std::size_t section = 0; section < k_sections; ++section) REQUIRE_NOTHROW(read_section(cut, entry, section));
+    }
+}
+
+TEST_CASE("the last record is looked at whole, since its bytes may have been lost with the machine") {
+    const test::TemporaryFolder folder;
+    const auto path = folder.path() / "a.journal";
+    write_journal(path, 3);
+    const std::string whole = contents(path);
+    const JournalEntry last = scan_journal(path, k_identity).entries.back();
+    for (std::int64_t at = last.offset; at < std::ssize(whole); at += 97) {
+        std::string zeros = whole;
+        for (std::size_t k = static_cast<std::size_t>(at); k < zeros.size(); ++k) zeros[k] = '\0';
+        put(path, zeros);
+        CHECK(scan_journal(path, k_identity).entries.size() == 2);
+    }
+}
+
+TEST_CASE("a record that the disk has damaged is named") {
+    const test::TemporaryFolder folder;
+    const auto path = folder.path() / "a.journal";
+    write_journal(path, 3);
+    std::string damaged = contents(path);
+    const JournalEntry middle = scan_journal(path, k_identity).entries[1];
+    damaged[static_cast<std::size_t>(middle.offset + middle.bytes[0] + 5)] ^= 1;
+    put(path, damaged);
+    REQUIRE(scan_journal(path, k_identity).entries.size() == 3);
+    CHECK(text(read_section(path, middle, 0)) == sections(1)[0]);
+    CHECK_THROWS_MATCHES(read_section(path, middle, 1), DataError,
+                         MessageMatches(ContainsSubstring("a.journal") && ContainsSubstring("94-1-1") && ContainsSubstring("damaged")));
+}
+
+TEST_CASE("a journal of another run is refused with both identities, another file by its name") {
+    const test::TemporaryFolder folder;
+    const auto path = folder.path() / "a.journal";
+    write_journal(path, 1);
+    for (const JournalIdentity& other : {JournalIdentity{"cccc", "bbbb", k_identity.program},
+                                         JournalIdentity{"aaaa", "dddd", k_identity.program}, JournalIdentity{"aaaa", "bbbb", "0.4.0"}}) {
+        CHECK_THROWS_MATCHES(
+            scan_journal(path, other), ConfigError,
+            MessageMatches(ContainsSubstring("configuration aaaa, model bbbb, program 0.3.0") &&
+                           ContainsSubstring("configuration " + other.configuration_sha256 + ", model " + other.model_sha256) &&
+                           ContainsSubstring("--fresh")));
+    }
+    put(path, "this is not a journal at all");
+    CHECK_THROWS_MATCHES(scan_journal(path, k_identity), DataError, MessageMatches(ContainsSubstring("a.journal: is no journal")));
+    CHECK_THROWS_AS(scan_journal(folder.path() / "absent.journal", k_identity), IoError);
+}
+
+TEST_CASE("a folder's journals count by attempt, and go together") {
+    const test::TemporaryFolder folder;
+    const JournalFolder journals{folder.path() / "journal", k_identity};
+    CHECK(journals.scan().entries.empty());
+    CHECK(journals.scan().next_attempt == 1);
+    append(*journals.open(1, 0), 3, 1);
+    append(*journals.open(1, 1), 4);
+    append(*journals.open(2, 0), 3);
+    put(folder.path() / "journal" / "notes.txt", "not a journal");
+    const JournalFolder::Scan scan = journals.scan();
+    CHECK(scan.next_attempt == 3);
+    REQUIRE(scan.entries.size() == 2);
+    const LocatedEntry& again = scan.entries.at({94, 1, 3});
+    CHECK(again.entry.status == 0);  // the later attempt's
+    CHECK(text(read_section(journals.path_of(scan.names[static_cast<std::size_t>(again.journal)]), again.entry, 0)) == "field 3");
+    CHECK_FALSE(journals.is_complete());
+    journals.mark_complete();
+    CHECK(journals.is_complete());
+    CHECK(journals.scan().entries.size() == 2);
+    journals.remove();
+    CHECK_FALSE(journals.is_complete());
+    CHECK(journals.scan().entries.empty());
+    CHECK(std::filesystem::exists(folder.path() / "journal" / "notes.txt"));
+    std::filesystem::remove(folder.path() / "journal" / "notes.txt");
+    journals.remove();
+    CHECK_FALSE(std::filesystem::exists(folder.path() / "journal"));
+}
