@@ -66,7 +66,7 @@ void bench_training(training::TrainingConfig config, const std::optional<encoder
 }
 
 void bench_frame(const inference::CatalogConfig& config, const std::filesystem::path& folder, int runs) {
-    const auto field = inference::list_fields(config.survey, folder).front();
+    const auto field = inference::list_fields(config.survey, folder)[0];
     const survey::Frame frame = inference::read_field(config.survey, field);
     for (const auto precision : {encoder::Precision::float32, encoder::Precision::automatic}) {
         const c10::Device device = encoder::choose_device(config.device, comm::Communicator::self());

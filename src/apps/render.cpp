@@ -21,8 +21,10 @@ int run(const Options& options, const Common& common) {
     const catalog::Catalog catalog = catalog::read_catalog(options.catalog);
     const auto folder = std::filesystem::absolute(options.config).parent_path();
     const FieldId wanted = parse_field_id(options.field);
-    for (const inference::FieldSource& source : inference::list_fields(config.survey, folder)) {
-        if (source.id != wanted) continue;
+    const inference::FieldList fields = inference::list_fields(config.survey, folder);
+    for (std::int64_t k = 0; k < fields.size(); ++k) {
+        if (fields.id(k) != wanted) continue;
+        const inference::FieldSource source = fields[k];
         for (const catalog::FieldRow& row : catalog.fields) {
             if (FieldId{row.run, row.camcol, row.field} != wanted) continue;
             if (row.status != 0) {

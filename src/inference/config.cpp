@@ -18,10 +18,14 @@ constexpr double k_most_sources_per_tile = 16;
 void describe(ConfigVisitor& visitor, SurveyConfig& config) {
     visitor.choice("kind", config.kind, "whose files these are",
                    {Choice<SurveyKind>{"sdss", SurveyKind::sdss}, Choice<SurveyKind>{"generic", SurveyKind::generic}});
-    visitor.field("folder", config.folder, "sdss: folder of the frame, psField, photoField and fpM files");
-    visitor.field("fields", config.fields, "sdss: RUN-CAMCOL-FIELD, ...");
+    visitor.field("folder", config.folder,
+                  "sdss: folder of the frame, psField, photoField and fpM files, or of the survey's archive (boss)");
+    visitor.field("rerun", config.rerun, "sdss: rerun in the archive's folders");
+    visitor.field("fields", config.fields, "sdss: RUN-CAMCOL-FIELD, ...; each a number, a range (11:40), or * for all that have a frame");
+    visitor.field("list", config.list, "sdss: text file with one such name a line; # begins a comment");
     visitor.field("band", config.band, "sdss: u g r i or z");
-    visitor.field("images", config.images, "generic: one TOML file an image");
+    visitor.field("images", config.images, "generic: one TOML file an image, or with common the FITS images; * and ? are wildcards");
+    visitor.field("common", config.common, "generic: TOML file that says of all images what their headers do not");
 }
 
 void describe(ConfigVisitor& visitor, PriorSettings& config) {
@@ -82,8 +86,9 @@ void check_catalog(const CatalogConfig& config) {
                         "--samples 32",
                         Reconstruction::k_least_draws));
     }
-    if (config.survey.kind == SurveyKind::sdss && config.survey.fields.empty()) {
-        throw ConfigError("survey.fields is empty: name fields as RUN-CAMCOL-FIELD, for example [\"94-1-12\"]");
+    if (config.survey.kind == SurveyKind::sdss && config.survey.fields.empty() && config.survey.list.empty()) {
+        throw ConfigError(
+            "survey.fields is empty: name fields as RUN-CAMCOL-FIELD, for example [\"94-1-12\"] or [\"94-*-*\"], or a survey.list");
     }
     if (config.survey.kind == SurveyKind::generic && config.survey.images.empty()) {
         throw ConfigError("survey.images is empty: name one TOML file an image");

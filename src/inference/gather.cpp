@@ -29,11 +29,11 @@ std::int64_t bytes_of(const Item& item) {
 }
 
 /// @throws DataError for a field without a record
-std::vector<Item> items_of(const shard::JournalFolder::Scan& found, const std::vector<FieldSource>& fields) {
+std::vector<Item> items_of(const shard::JournalFolder::Scan& found, const FieldList& fields) {
     std::vector<Item> items;
-    for (const FieldSource& field : fields) {
-        const auto entry = found.entries.find(field.id);
-        if (entry == found.entries.end()) throw DataError(fmt::format("field {} is in no journal; run again", to_string(field.id)));
+    for (const FieldId& id : fields.ids()) {
+        const auto entry = found.entries.find(id);
+        if (entry == found.entries.end()) throw DataError(fmt::format("field {} is in no journal; run again", to_string(id)));
         items.push_back({std::ssize(items), entry->second});
     }
     return items;
@@ -75,7 +75,7 @@ std::vector<Item> scattered(const std::vector<Item>& all, const comm::Communicat
 }  // namespace
 
 Totals gather(const std::filesystem::path& path, const shard::JournalFolder& journals, const shard::JournalFolder::Scan& found,
-              const std::vector<FieldSource>& fields, const catalog::Provenance& provenance, const comm::Communicator& comm) {
+              const FieldList& fields, const catalog::Provenance& provenance, const comm::Communicator& comm) {
     std::vector<Item> all;
     std::string joined;
     comm::agree_on(comm, [&] {

@@ -22,6 +22,6 @@ struct Totals {
 /// @param fields, found on rank 0: all fields in the order of /fields, and where their records are; every field has one
 /// @throws DataError, IoError, H5Error on all ranks. @collective
 Totals gather(const std::filesystem::path& path, const shard::JournalFolder& journals, const shard::JournalFolder::Scan& found,
-              const std::vector<FieldSource>& fields, const catalog::Provenance& provenance, const comm::Communicator& comm);
+              const FieldList& fields, const catalog::Provenance& provenance, const comm::Communicator& comm);
 
 }  // namespace bliss::inference

@@ -5,9 +5,10 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <chrono>
 #include <new>
-#include <string_view>
+#include <sstream>
 
 namespace bliss::inference {
 namespace {
@@ -31,12 +32,14 @@ ReadField read(const shard::Work& work, const SurveyConfig& survey) {
 }  // namespace
 
 std::string text_of(const FieldSource& source) {
-    return fmt::format("{}\n{}\n{}", to_string(source.id), source.band, source.path.string());
+    return fmt::format("{}\n{}\n{}\n{}", to_string(source.id), source.band, source.path.string(), source.settings.string());
 }
 
 FieldSource source_of(const std::string& text) {
-    const std::size_t first = text.find('\n'), second = text.find('\n', first + 1);
-    return {parse_field_id(text.substr(0, first)), text.substr(first + 1, second - first - 1), text.substr(second + 1)};
+    std::array<std::string, 4> lines;
+    std::istringstream in{text};
+    for (std::string& line : lines) std::getline(in, line);
+    return {parse_field_id(lines[0]), lines[1], lines[2], lines[3]};
 }
 
 Prefetcher::Prefetcher(shard::HandOut& hand_out, const SurveyConfig& survey) : hand_out_{hand_out}, survey_{survey} {

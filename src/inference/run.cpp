@@ -123,11 +123,11 @@ private:
 };
 
 /// What is left to do after earlier attempts, on rank 0: fields without a record, and those that failed.
-std::vector<std::int64_t> left_to_do(const std::vector<FieldSource>& fields, const shard::JournalFolder::Scan& found) {
+std::vector<std::int64_t> left_to_do(const FieldList& fields, const shard::JournalFolder::Scan& found) {
     std::vector<std::int64_t> todo;
-    for (std::size_t k = 0; k < fields.size(); ++k) {
-        const auto entry = found.entries.find(fields[k].id);
-        if (entry == found.entries.end() || entry->second.entry.status != 0) todo.push_back(static_cast<std::int64_t>(k));
+    for (std::int64_t k = 0; k < fields.size(); ++k) {
+        const auto entry = found.entries.find(fields.id(k));
+        if (entry == found.entries.end() || entry->second.entry.status != 0) todo.push_back(k);
     }
     return todo;
 }
@@ -144,11 +144,12 @@ shard::JournalFolder::Scan found_in(const shard::JournalFolder& journals, bool d
     }
 }
 
-void print_plan(const std::vector<FieldSource>& fields) {
-    constexpr std::size_t k_most = 20;
-    for (std::size_t k = 0; k < std::min(k_most, fields.size()); ++k)
-        spdlog::info("would catalogue {} from {}", to_string(fields[k].id), fields[k].path.string());
-    if (fields.size() > k_most) spdlog::info("and {} more, the last {}", fields.size() - k_most, to_string(fields.back().id));
+void print_plan(const FieldList& fields) {
+    constexpr std::int64_t k_most = 20;
+    for (std::int64_t k = 0; k < std::min(k_most, fields.size()); ++k)
+        spdlog::info("would catalogue {} from {}", to_string(fields.id(k)), fields[k].path.string());
+    if (fields.size() > k_most) spdlog::info("and {} more, the last {}", fields.size() - k_most, to_string(fields.id(fields.size() - 1)));
+    spdlog::info("rank 0 has used {:.2f} GB of memory", peak_memory_gb());
 }
 
 /// The configuration as it was carried out: what "auto" and "as trained" came to is part of how the numbers were made.
@@ -164,7 +165,7 @@ std::string resolved(CatalogConfig config, const Cataloguer& cataloguer, encoder
 RunSummary run(const CatalogConfig& config, const RunOptions& options, const comm::Communicator& comm) {
     const auto start = Clock::now();
     const bool root = comm.rank() == 0;
-    std::vector<FieldSource> fields;  // rank 0's
+    FieldList fields;  // rank 0's
     comm::agree_on(comm, [&] {
         check_catalog(config);
         if (root) fields = list_fields(config.survey, options.config_folder);
@@ -192,7 +193,7 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
         todo = left_to_do(fields, found);
     });
     RunSummary summary;
-    summary.fields = std::ssize(fields);
+    summary.fields = fields.size();
     summary.left = std::ssize(todo);
     comm.broadcast(summary.fields);
     comm.broadcast(summary.left);
@@ -208,8 +209,7 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
 
     RankWork work{config, cataloguer, options.output / "reconstruction"};
     comm::agree_on(comm, [&] {
-        shard::HandOut hand_out{comm, std::move(todo), [&](std::int64_t k) { return text_of(fields[static_cast<std::size_t>(k)]); },
-                                Progress{}};
+        shard::HandOut hand_out{comm, std::move(todo), [&](std::int64_t k) { return text_of(fields[k]); }, Progress{}};
         work.run(hand_out, journals, found.next_attempt, comm.rank());
     });
     summary.left -= comm.all_reduce_sum(work.done());

@@ -46,6 +46,14 @@ double electrons_per_count(const GenericImageConfig& config) {
     return config.gain_e_per_adu;
 }
 
+/// A path of the configuration's, where "{stem}" stands for the image's name without its suffix.
+std::filesystem::path companion_path(const GenericImageConfig& config, const std::filesystem::path& folder, std::string text) {
+    constexpr std::string_view k_stem = "{stem}";
+    const std::string stem = std::filesystem::path{config.image}.stem().string();
+    for (std::size_t at = 0; (at = text.find(k_stem, at)) != std::string::npos; at += stem.size()) text.replace(at, k_stem.size(), stem);
+    return folder / text;
+}
+
 /// An image that goes with the main one: the first HDU of the file that holds an image, of the same shape.
 template <class T>
 Image<T> read_companion(const std::filesystem::path& path, const Image<float>& image, std::string_view what) {
@@ -74,7 +82,7 @@ Image<std::uint8_t> usable_pixels(const GenericImageConfig& config, const std::f
     }
     if (config.mask_image.empty()) return valid;
     // As doubles: masks come as bytes, as flags of 32 bits and as floating-point numbers.
-    const auto mask = read_companion<double>(folder / config.mask_image, image, "mask");
+    const auto mask = read_companion<double>(companion_path(config, folder, config.mask_image), image, "mask");
     for (std::int64_t row = 0; row < image.height(); ++row) {
         for (std::int64_t col = 0; col < image.width(); ++col) {
             if (mask(row, col) != 0) valid(row, col) = 0;
@@ -90,7 +98,7 @@ Image<float> make_background(const GenericImageConfig& config, const std::filesy
         case BackgroundMode::value:
             return Image<float>(image.height(), image.width(), static_cast<float>(config.background_value));
         case BackgroundMode::image:
-            return read_companion<float>(folder / config.background_image, image, "background");
+            return read_companion<float>(companion_path(config, folder, config.background_image), image, "background");
         case BackgroundMode::estimate:
             break;
     }
@@ -141,10 +149,11 @@ void describe(ConfigVisitor& visitor, GenericImageConfig& config) {
     visitor.field("background_value", config.background_value, "sky in counts per pixel, for background = \"value\"",
                   k_not_negative);
     visitor.field("background_image", config.background_image,
-                  "path of the sky image in counts per pixel, for background = \"image\"");
+                  "path of the sky image in counts per pixel, for background = \"image\"; {stem}: the image's name without suffix");
     visitor.field("read_noise_e", config.read_noise_e, "read noise, electrons per pixel", k_not_negative);
     visitor.field("saturation", config.saturation, "counts from which a pixel is not used; 0: none", k_not_negative);
-    visitor.field("mask_image", config.mask_image, "path of an image whose pixels other than 0 are not used; empty: none");
+    visitor.field("mask_image", config.mask_image,
+                  "path of an image whose pixels other than 0 are not used ({stem} as above); empty: none");
     static constexpr Choice<PsfKind> k_kinds[] = {
         {"gaussian", PsfKind::gaussian}, {"moffat", PsfKind::moffat}, {"mixture", PsfKind::mixture}};
     visitor.choice("psf", config.psf, "shape of the PSF", k_kinds);

@@ -3,6 +3,7 @@
 #include "bliss/core/error.hpp"
 #include "bliss/core/log.hpp"
 #include "bliss/fits/file.hpp"
+#include "bliss/survey/sdss_tree.hpp"
 #include "sdss_mask.hpp"
 
 #include <fmt/format.h>
@@ -21,20 +22,6 @@ std::int64_t band_index(const std::string& band) {
     return static_cast<std::int64_t>(index);
 }
 
-/// The frame's path: plain where it is there (no decompression), else compressed; the plain name where there is none.
-std::filesystem::path frame_path(const SdssField& field) {
-    const auto plain = field.folder / fmt::format("frame-{}-{:06}-{}-{:04}.fits", field.band, field.id.run, field.id.camcol,
-                                                  field.id.field);
-    for (const char* const suffix : {"", ".bz2", ".gz"}) {
-        auto path = plain;
-        path += suffix;
-        std::error_code none;
-        if (std::filesystem::exists(path, none)) return path;
-    }
-    throw FitsError(fmt::format("{}: opening: no such file, nor with .bz2 or .gz; check the folder and the field's number",
-                                plain.string()));
-}
-
 /// A file that was given another's name would be believed: its header says whose it is.
 /// @param field_key where the header has the field's number, FRAME or FIELD. @throws DataError
 void check_identity(fits::FitsFile& file, const SdssField& field, const std::string& field_key) {
@@ -49,9 +36,8 @@ void check_identity(fits::FitsFile& file, const SdssField& field, const std::str
     check(field_key, field.id.field);
 }
 
-Psf read_psf(const SdssField& field) {
-    const auto path =
-        field.folder / fmt::format("psField-{:06}-{}-{:04}.fit", field.id.run, field.id.camcol, field.id.field);
+Psf read_psf(const SdssField& field, const SdssTree& tree) {
+    const auto path = tree.psf(field.id);
     auto file = fits::FitsFile::open(path);
     check_identity(file, field, "FIELD");
     constexpr int k_parameters_hdu = 6;
@@ -84,8 +70,8 @@ struct Detector {
     double dark_variance_e2 = 0;
 };
 
-Detector read_detector(const SdssField& field) {
-    const auto path = field.folder / fmt::format("photoField-{:06}-{}.fits", field.id.run, field.id.camcol);
+Detector read_detector(const SdssField& field, const SdssTree& tree) {
+    const auto path = tree.detector(field.id);
     auto file = fits::FitsFile::open(path);
     file.select(1);
     const auto fields = file.read_column<std::int64_t>("FIELD");
@@ -167,9 +153,8 @@ Image<float> read_sky(fits::FitsFile& file, std::int64_t height, std::int64_t wi
 }
 
 /// @return whether there is a mask file
-bool apply_mask_file(const SdssField& field, Image<std::uint8_t>& valid) {
-    const auto path =
-        field.folder / fmt::format("fpM-{:06}-{}{}-{:04}.fit", field.id.run, field.band, field.id.camcol, field.id.field);
+bool apply_mask_file(const SdssField& field, const SdssTree& tree, Image<std::uint8_t>& valid) {
+    const auto path = tree.mask(field.id, field.band);
     std::error_code none;
     if (!std::filesystem::exists(path, none)) {
         spdlog::warn("{}: no mask file; saturated stars and cosmic rays of field {} stay unmasked", path.string(),
@@ -186,7 +171,15 @@ bool apply_mask_file(const SdssField& field, Image<std::uint8_t>& valid) {
 
 Frame read_sdss_frame(const SdssField& field) {
     band_index(field.band);
-    const auto path = frame_path(field);
+    const SdssTree tree{field.folder, field.rerun};
+    const auto path = tree.frame(field.id, field.band);
+    std::error_code none;
+    if (!std::filesystem::exists(path, none)) {
+        throw FitsError(
+            fmt::format("{}: opening: no such file, nor with .bz2 or .gz, in the folder or where the survey's archive has it; check the "
+                        "folder and the field's number",
+                        path.string()));
+    }
     auto file = fits::FitsFile::open(path);
     check_identity(file, field, "FRAME");
     if (const auto filter = file.find_key<std::string>("FILTER"); filter && *filter != field.band) {
@@ -205,7 +198,7 @@ Frame read_sdss_frame(const SdssField& field) {
                                     path.string(), nmgy_per_count.size(), width));
     }
     Image<float> background = read_sky(file, height, width);
-    const auto detector = read_detector(field);
+    const auto detector = read_detector(field, tree);
     const auto gain = static_cast<float>(detector.gain_e_per_count);
     const auto pedestal = static_cast<float>(detector.dark_variance_e2);
 
@@ -218,7 +211,7 @@ Frame read_sdss_frame(const SdssField& field) {
             pixel = pixel / nmgy_per_count[static_cast<std::size_t>(col)] * gain + background_e;
         }
     }
-    const bool has_mask = apply_mask_file(field, valid);
+    const bool has_mask = apply_mask_file(field, tree, valid);
 
     std::vector<float> electrons_per_nmgy;
     for (const float calibration : nmgy_per_count) electrons_per_nmgy.push_back(gain / calibration);
@@ -228,7 +221,7 @@ Frame read_sdss_frame(const SdssField& field) {
                 .background_e = std::move(background),
                 .valid = std::move(valid),
                 .electrons_per_nmgy = std::move(electrons_per_nmgy),
-                .psf = read_psf(field),
+                .psf = read_psf(field, tree),
                 .wcs = Wcs::from_header(cards, card_count, path.string()),
                 .source = path.string(),
                 .has_mask = has_mask};

@@ -64,7 +64,8 @@ class Survey(DiskFull):
 
     def test_catalog(self):
         """Full in the journal, and in the catalogue that is made of it; when there is space again the run goes on."""
-        for kilobytes, name in ((16, "journal"), (100, "journal"), (self.size_kb // 4 * 3, "journal"), (self.size_kb // 2 * 3, "catalog.h5")):
+        for kilobytes, name in ((16, "journal"), (100, "journal"), (self.size_kb // 4 * 3, "journal"),
+                                (self.size_kb // 2 * 3, "catalog.h5")):
             for ranks in (0, 2):
                 with self.subTest(kilobytes=kilobytes, ranks=ranks):
                     disk = self.mount(kilobytes)

@@ -142,10 +142,10 @@ TEST_CASE("saturated, masked and NaN pixels are invalid") {
     write(folder.path() / "image.fits", image);
     Image<double> mask(4, 6);
     mask(3, 3) = 65536;
-    write(folder.path() / "mask.fits", mask);
+    write(folder.path() / "mask-of-image.fits", mask);
     auto config = flat_config();
     config.saturation = 60000;
-    config.mask_image = "mask.fits";
+    config.mask_image = "mask-of-{stem}.fits";  // for all images of a survey
     const auto frame = read_generic_frame(config, folder.path(), k_id);
     int invalid = 0;
     for (const auto valid : frame.valid.pixels()) invalid += valid == 0 ? 1 : 0;

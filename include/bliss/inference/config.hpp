@@ -15,10 +15,13 @@ enum class SurveyKind { sdss, generic };
 /// Which images are catalogued.
 struct SurveyConfig {
     SurveyKind kind = SurveyKind::sdss;
-    std::string folder;                ///< SDSS: where the files are (relative paths: to the configuration file)
-    std::vector<std::string> fields;   ///< SDSS: "94-1-12", ...
+    std::string folder{};               ///< SDSS: where the files are (relative paths: to the configuration file), see survey::SdssTree
+    std::string rerun = "301";        ///< SDSS: of the archive's folders
+    std::vector<std::string> fields{};  ///< SDSS: "94-1-12", "94-1-11:40", "94-*-*", ...; generic: those of the images that are taken
+    std::string list{};                 ///< SDSS: file with a name of fields a line
     std::string band = "r";
-    std::vector<std::string> images;   ///< generic: one TOML file an image
+    std::vector<std::string> images{};  ///< generic: one TOML file an image, or with `common` the images; may hold wildcards
+    std::string common{};               ///< generic: TOML file that holds for all images
 };
 
 /// What is believed of a field's sources before its image is seen. 0: as the model was trained.

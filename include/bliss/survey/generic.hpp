@@ -21,10 +21,10 @@ struct GenericImageConfig {
     bool sky_subtracted = false;  ///< true: the image holds no sky, and the background is added back for the noise
     BackgroundMode background = BackgroundMode::estimate;
     double background_value = 0;   ///< counts per pixel, for "value"
-    std::string background_image;  ///< path, counts per pixel, for "image"
+    std::string background_image;  ///< path, counts per pixel, for "image"; "{stem}" stands for the image's name without suffix
     double read_noise_e = 0;
     double saturation = 0;   ///< counts; pixels at or above are not used; 0: none
-    std::string mask_image;  ///< path; pixels not 0 are not used; empty: none
+    std::string mask_image;  ///< path, "{stem}" as above; pixels not 0 are not used; empty: none
     PsfKind psf = PsfKind::gaussian;
     double psf_fwhm_px = 0;
     double psf_moffat_beta = 3.5;

@@ -7,11 +7,12 @@
 
 namespace bliss::survey {
 
-/// Where the files of one SDSS field are: the five kinds in one folder, names as SDSS writes them.
+/// One SDSS field, and where its files are.
 struct SdssField {
-    std::filesystem::path folder;
+    std::filesystem::path folder;  ///< see SdssTree
     FieldId id;
-    std::string band;  ///< one of u g r i z
+    std::string band;           ///< one of u g r i z
+    std::string rerun = "301";  ///< of the archive's folders
 };
 
 /// Reads frame-B-RRRRRR-C-FFFF.fits (also .bz2, .gz), psField, photoField and, where it is there, the fpM mask.
