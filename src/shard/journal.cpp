@@ -131,6 +131,10 @@ std::int64_t end_of(const JournalEntry& entry) {
 
 JournalWriter::JournalWriter(const fs::path& path, const JournalIdentity& identity)
     : path_{path}, descriptor_{::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644)} {
+    if (descriptor_ < 0 && errno == EEXIST) {
+        throw IoError(fmt::format("{}: is there already: another run is at work in this folder; wait for its end, or give another --output",
+                                  path_.string()));
+    }
     if (descriptor_ < 0) fail(path_, "created");
     try {
         const std::string text = text_of(identity);
