@@ -1,7 +1,10 @@
 // bliss-bench: the speeds docs/benchmarks.md quotes, each the median of several runs after one to warm up.
 #include "bliss/comm/environment.hpp"
+#include "bliss/core/atomic_file.hpp"
 #include "bliss/inference/field.hpp"
+#include "bliss/inference/field_record.hpp"
 #include "bliss/inference/fields.hpp"
+#include "bliss/inference/gather.hpp"
 #include "bliss/simulator/simulation.hpp"
 #include "bliss/tile/grid.hpp"
 #include "bliss/training/trainer.hpp"
@@ -82,6 +85,55 @@ void bench_frame(const inference::CatalogConfig& config, const std::filesystem::
     }
 }
 
+/// Rows of a catalogue written to a plain file, waited for until they are on the disk. @return seconds
+double write_plainly(const std::filesystem::path& path, std::int64_t fields, const std::vector<std::span<const std::byte>>& of_field) {
+    const auto start = std::chrono::steady_clock::now();
+    AtomicFile file{path};
+    for (std::int64_t k = 0; k < fields; ++k) {
+        for (const auto bytes : of_field) file.write(bytes.data(), bytes.size());
+    }
+    file.commit();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// The gather of a catalogue with 32 joint draws from journals on the disk, against writing the same bytes to a plain file.
+void bench_gather(const std::filesystem::path& folder, std::int64_t field_count, int runs) {
+    constexpr std::size_t k_sources = 2700, k_samples = 32 * 1300;  // of SDSS 94-1-12
+    const shard::JournalFolder journals{folder / "journal", {"bench", "bench", inference::record_layout()}};
+    journals.remove();
+    inference::Cataloguer::Result result;
+    result.sources.resize(k_sources);
+    result.samples.resize(k_samples);
+    std::vector<FieldId> ids;
+    const auto journal = journals.open(1, 0);
+    const auto journal_start = std::chrono::steady_clock::now();
+    for (std::int32_t k = 0; k < field_count; ++k) {
+        ids.push_back({0, 0, k});
+        result.field.field = k;
+        inference::append(*journal, result);
+    }
+    const double journal_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - journal_start).count();
+    const std::vector<std::span<const std::byte>> of_field{
+        std::as_bytes(std::span{&result.field, 1}), std::as_bytes(std::span{result.sources}), std::as_bytes(std::span{result.samples})};
+    double bytes = 0;
+    for (const auto part : of_field) bytes += static_cast<double>(part.size()) * static_cast<double>(field_count);
+    std::vector<double> plain, ratio;
+    for (int run = 0; run < runs; ++run) {
+        plain.push_back(write_plainly(folder / "plain", field_count, of_field));
+        const auto start = std::chrono::steady_clock::now();
+        (void)inference::gather(folder / "catalog.h5", journals, journals.scan(), {ids, {}}, {}, comm::Communicator::self());
+        ratio.push_back(plain.back() / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    std::ranges::sort(plain);
+    std::ranges::sort(ratio);
+    const auto middle = static_cast<std::size_t>(runs / 2);
+    fmt::print("{:<46} {:>12.0f} MB/s of {:.0f} MB; the catalogue at {:.0f} % of that (worst {:.0f} %), the journal at {:.0f} MB/s\n",
+               "plain file, synced", 1e-6 * bytes / plain[middle], 1e-6 * bytes, 100 * ratio[middle], 100 * ratio.front(),
+               1e-6 * bytes / journal_s);
+    journals.remove();
+    for (const char* name : {"plain", "catalog.h5"}) std::filesystem::remove(folder / name);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -91,12 +143,14 @@ int main(int argc, char** argv) {
     std::string train = "configs/train/sdss-r.toml", catalog = "configs/catalog/sdss-94-1-12.toml";
     int runs = 7;
     std::vector<std::string> what{"simulator", "training", "frame"};
+    std::string folder_of_gather = "out/bench";
     app.add_option("--train", train, "training configuration")->capture_default_str();
     app.add_option("--catalog", catalog, "catalogue configuration")->capture_default_str();
     app.add_option("--runs", runs, "runs of each after one to warm up")->check(CLI::PositiveNumber)->capture_default_str();
-    app.add_option("--what", what, "what is timed: simulator, training, frame")
-        ->check(CLI::IsMember({"simulator", "training", "frame"}))
+    app.add_option("--what", what, "what is timed: simulator, training, frame, gather")
+        ->check(CLI::IsMember({"simulator", "training", "frame", "gather"}))
         ->capture_default_str();
+    app.add_option("--folder", folder_of_gather, "gather: where 1 GB is written three times over")->capture_default_str();
     app.add_option("--threads", common.threads, "threads (default: all cores)");
     CLI11_PARSE(app, argc, argv);
     try {
@@ -119,6 +173,10 @@ int main(int argc, char** argv) {
         }
         if (asked("training")) bench_training(config, galaxies, runs);
         if (asked("frame")) bench_frame(catalogue, folder, runs);
+        if (asked("gather")) {
+            create_output_folder(folder_of_gather);
+            bench_gather(folder_of_gather, 200, runs);
+        }
     } catch (const std::exception& error) {
         fmt::print(stderr, "bliss-bench: error: {}\n", error.what());
         return apps::k_exit_fatal;

@@ -85,6 +85,9 @@ std::vector<Round> cut_rounds(std::span<const h5::RowRange> of_field, std::size_
 template <class Row>
 std::vector<Row> load_round(std::span<const LocalField> fields, const Table<Row>& table, Round round) {
     std::vector<Row> rows;
+    std::int64_t count = 0;
+    for (std::size_t i = round.begin; i < round.end; ++i) count += table.of_field[i].count;
+    rows.reserve(static_cast<std::size_t>(count));
     for (std::size_t i = round.begin; i < round.end; ++i) {
         std::vector<Row> of_field = table.load(i);
         if (std::ssize(of_field) != table.of_field[i].count)

@@ -73,6 +73,13 @@ void release_reserve(const std::filesystem::path& path) {
     if (!with_open(path, O_WRONLY, [size](int file) { return ::ftruncate(file, size); })) fail(path, "trim");
 }
 
+void begin_sync(const std::filesystem::path& path, std::int64_t offset, std::int64_t bytes) noexcept {
+    const int file = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (file < 0) return;
+    (void)::sync_file_range(file, offset, bytes, SYNC_FILE_RANGE_WRITE);
+    ::close(file);
+}
+
 void sync_file(const std::filesystem::path& path) { sync_path(path, O_RDONLY); }
 
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {

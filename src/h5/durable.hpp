@@ -20,6 +20,9 @@ void reserve(const std::filesystem::path& path, std::int64_t bytes);
 /// Gives back space set aside beyond the file's end.
 void release_reserve(const std::filesystem::path& path);
 
+/// Lets the system begin to bring a part of the file to the disk, so that less is waited for at the end. Does nothing where it cannot.
+void begin_sync(const std::filesystem::path& path, std::int64_t offset, std::int64_t bytes) noexcept;
+
 /// Waits until the file's bytes are on the disk.
 void sync_file(const std::filesystem::path& path);
 

@@ -234,8 +234,9 @@ void File::write_rows(const std::string& dataset, std::span<const Member> member
             std::int64_t used = 0;
             for (const RowRange& range : ranges) {
                 const std::int64_t size = range.count * row_bytes;
-                impl_->written.add(static_cast<std::int64_t>(start) + range.first * row_bytes,
-                                   rows.subspan(static_cast<std::size_t>(used), static_cast<std::size_t>(size)));
+                const std::int64_t offset = static_cast<std::int64_t>(start) + range.first * row_bytes;
+                impl_->written.add(offset, rows.subspan(static_cast<std::size_t>(used), static_cast<std::size_t>(size)));
+                if (size > 0) detail::begin_sync(impl_->partial, offset, size);
                 used += size;
             }
         },

@@ -1,5 +1,6 @@
 #include "verify.hpp"
 
+#include "bliss/core/checksum.hpp"
 #include "bliss/core/error.hpp"
 
 #include <algorithm>
@@ -7,20 +8,8 @@
 
 namespace bliss::h5::detail {
 
-namespace {
-
-constexpr std::uint64_t k_hash_start = 0xcbf29ce484222325u;
-
-/// @source Fowler, Noll, Vo: FNV-1a, 64 bits.
-std::uint64_t fnv1a(std::uint64_t hash, std::span<const std::byte> bytes) {
-    for (const std::byte byte : bytes) hash = (hash ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3u;
-    return hash;
-}
-
-}  // namespace
-
 void WriteRecord::add(std::int64_t start, std::span<const std::byte> bytes) {
-    if (!bytes.empty()) written_.push_back({start, std::ssize(bytes), fnv1a(k_hash_start, bytes)});
+    if (!bytes.empty()) written_.push_back({start, std::ssize(bytes), checksum(bytes)});
 }
 
 void WriteRecord::verify(const std::filesystem::path& path) const {
@@ -29,17 +18,16 @@ void WriteRecord::verify(const std::filesystem::path& path) const {
     std::vector<std::byte> buffer(std::size_t{1} << 20);
     for (const WrittenBytes& part : written_) {
         in.seekg(part.start);
-        std::uint64_t hash = k_hash_start;
+        std::uint64_t hash = k_checksum_start;
         for (std::int64_t left = part.size; left > 0 && in;) {
             const std::int64_t piece = std::min(left, std::ssize(buffer));
             in.read(reinterpret_cast<char*>(buffer.data()), piece);
-            hash = fnv1a(hash, std::span{buffer}.first(static_cast<std::size_t>(in.gcount())));
+            hash = checksum(std::span{buffer}.first(static_cast<std::size_t>(in.gcount())), hash);
             left -= piece;
         }
         if (!in || hash != part.hash)
             throw IoError(path.string() + ": does not hold what was written (bytes " + std::to_string(part.start) + " to " +
-                          std::to_string(part.start + part.size) +
-                          "); is the disk full, a quota reached or the disk damaged?");
+                          std::to_string(part.start + part.size) + "); is the disk full, a quota reached or the disk damaged?");
     }
 }
 

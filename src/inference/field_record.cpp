@@ -1,11 +1,10 @@
-#include "field_record.hpp"
+#include "bliss/inference/field_record.hpp"
 
 #include "bliss/core/error.hpp"
 #include "bliss/core/version.hpp"
 
 #include <fmt/format.h>
 
-#include <cstring>
 #include <span>
 
 namespace bliss::inference {
@@ -15,9 +14,12 @@ enum Section : std::size_t { row, sources, samples };
 
 template <class Row>
 std::vector<Row> read_rows(const std::filesystem::path& journal, const shard::JournalEntry& entry, Section section) {
-    const std::vector<std::byte> bytes = shard::read_section(journal, entry, section);
-    std::vector<Row> rows(bytes.size() / sizeof(Row));
-    std::memcpy(rows.data(), bytes.data(), rows.size() * sizeof(Row));
+    const auto bytes = static_cast<std::size_t>(entry.bytes[section]);
+    if (bytes % sizeof(Row) != 0) {
+        throw DataError(fmt::format("{}: {} bytes of a record are no whole rows; start over with --fresh", journal.string(), bytes));
+    }
+    std::vector<Row> rows(bytes / sizeof(Row));
+    shard::read_section(journal, entry, section, std::as_writable_bytes(std::span{rows}));
     return rows;
 }
 

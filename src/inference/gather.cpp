@@ -1,9 +1,9 @@
-#include "gather.hpp"
+#include "bliss/inference/gather.hpp"
 
 #include "bliss/catalog/writer.hpp"
 #include "bliss/comm/agree.hpp"
 #include "bliss/core/error.hpp"
-#include "field_record.hpp"
+#include "bliss/inference/field_record.hpp"
 
 #include <fmt/format.h>
 

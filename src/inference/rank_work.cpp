@@ -3,7 +3,7 @@
 #include "bliss/core/error.hpp"
 #include "bliss/core/interrupt.hpp"
 #include "bliss/inference/render.hpp"
-#include "field_record.hpp"
+#include "bliss/inference/field_record.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>

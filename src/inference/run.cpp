@@ -7,8 +7,8 @@
 #include "bliss/core/version.hpp"
 #include "bliss/inference/field.hpp"
 #include "bliss/inference/fields.hpp"
-#include "field_record.hpp"
-#include "gather.hpp"
+#include "bliss/inference/field_record.hpp"
+#include "bliss/inference/gather.hpp"
 #include "rank_work.hpp"
 
 #include <fmt/chrono.h>

@@ -1,17 +1,17 @@
 #include "bliss/shard/journal.hpp"
 
+#include "bliss/core/check.hpp"
+#include "bliss/core/checksum.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/core/io_advice.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <limits>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -22,34 +22,23 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view k_magic = "bliss-journal 1\n";
-constexpr std::uint32_t k_record_mark = 0x4A4C4231;  // "1BLJ"
+constexpr std::uint64_t k_record_mark = 0x64726F6365724C42;  // "BLrecord"
 
 #pragma pack(push, 1)
 /// What stands before a record's sections. The identity's record has one section and no field.
 struct RecordHeader {
-    std::uint32_t mark = k_record_mark;
-    std::uint32_t crc = 0;  ///< of what follows
+    std::uint64_t mark = k_record_mark;
+    std::uint64_t checksum = 0;  ///< of what follows
     std::int32_t run = 0, camcol = 0, field = 0, status = 0;
-    std::uint32_t section_crc[k_sections] = {};
+    std::uint64_t section_checksum[k_sections] = {};
     std::int64_t section_bytes[k_sections] = {};
 };
 #pragma pack(pop)
 
-std::uint32_t crc_of(std::span<const std::byte> bytes) {
-    uLong crc = ::crc32(0, nullptr, 0);
-    constexpr std::size_t k_most = std::numeric_limits<uInt>::max();
-    while (!bytes.empty()) {
-        const std::size_t count = std::min(bytes.size(), k_most);
-        crc = ::crc32(crc, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(count));
-        bytes = bytes.subspan(count);
-    }
-    return static_cast<std::uint32_t>(crc);
-}
-
 /// Of all of a header but its mark and the checksum itself.
-std::uint32_t crc_of(const RecordHeader& header) {
-    constexpr std::size_t k_before = sizeof header.mark + sizeof header.crc;
-    return crc_of(std::as_bytes(std::span{&header, 1}).subspan(k_before));
+std::uint64_t checksum_of(const RecordHeader& header) {
+    constexpr std::size_t k_before = sizeof header.mark + sizeof header.checksum;
+    return checksum(std::as_bytes(std::span{&header, 1}).subspan(k_before));
 }
 
 std::string text_of(const JournalIdentity& identity) {
@@ -93,26 +82,28 @@ public:
     [[nodiscard]] std::optional<JournalEntry> entry_at(std::int64_t offset) const {
         RecordHeader header;
         if (!read(offset, std::as_writable_bytes(std::span{&header, 1}))) return {};
-        if (header.mark != k_record_mark || header.crc != crc_of(header)) return {};
+        if (header.mark != k_record_mark || header.checksum != checksum_of(header)) return {};
         JournalEntry entry{
             {header.run, header.camcol, header.field}, header.status, offset + static_cast<std::int64_t>(sizeof header), {}, {}};
         std::int64_t left = size_ - entry.offset;
         for (std::size_t k = 0; k < k_sections; ++k) {
             entry.bytes[k] = header.section_bytes[k];
-            entry.crc[k] = header.section_crc[k];
+            entry.checksum[k] = header.section_checksum[k];
             if (entry.bytes[k] < 0 || entry.bytes[k] > left) return {};
             left -= entry.bytes[k];
         }
         return entry;
     }
 
-    /// A section, where it is as it was written.
-    [[nodiscard]] std::optional<std::vector<std::byte>> section(const JournalEntry& entry, std::size_t which) const {
+    /// Reads a section. @return whether it is as it was written
+    bool section(const JournalEntry& entry, std::size_t which, std::span<std::byte> out) const {
         std::int64_t offset = entry.offset;
         for (std::size_t k = 0; k < which; ++k) offset += entry.bytes[k];
+        return read(offset, out) && checksum(out) == entry.checksum[which];
+    }
+    [[nodiscard]] std::optional<std::vector<std::byte>> section(const JournalEntry& entry, std::size_t which) const {
         std::vector<std::byte> bytes(static_cast<std::size_t>(entry.bytes[which]));
-        if (!read(offset, bytes) || crc_of(bytes) != entry.crc[which]) return {};
-        return bytes;
+        return section(entry, which, bytes) ? std::optional{std::move(bytes)} : std::nullopt;
     }
 
 private:
@@ -157,11 +148,11 @@ void JournalWriter::append(const FieldId& id, std::int32_t status, const std::ar
     RecordHeader header{.run = id.run, .camcol = id.camcol, .field = id.field, .status = status};
     std::vector<std::byte> record(sizeof header);
     for (std::size_t k = 0; k < k_sections; ++k) {
-        header.section_crc[k] = crc_of(sections[k]);
+        header.section_checksum[k] = checksum(sections[k]);
         header.section_bytes[k] = std::ssize(sections[k]);
         record.insert(record.end(), sections[k].begin(), sections[k].end());
     }
-    header.crc = crc_of(header);
+    header.checksum = checksum_of(header);
     std::memcpy(record.data(), &header, sizeof header);
     write(record);
     sync();
@@ -225,15 +216,13 @@ JournalContent scan_journal(const fs::path& path, const JournalIdentity& identit
     return content;
 }
 
-std::vector<std::byte> read_section(const fs::path& path, const JournalEntry& entry, std::size_t section) {
-    std::optional<std::vector<std::byte>> bytes = Reader{path}.section(entry, section);
-    if (!bytes) {
-        throw DataError(
-            fmt::format("{}: field {} at byte {} is not as it was written: the disk has damaged it; remove the file and run again, "
-                        "which computes its fields anew",
-                        path.string(), to_string(entry.id), entry.offset));
-    }
-    return std::move(*bytes);
+void read_section(const fs::path& path, const JournalEntry& entry, std::size_t section, std::span<std::byte> out) {
+    BLISS_EXPECT(std::ssize(out) == entry.bytes[section], "there is room for the section");
+    if (Reader{path}.section(entry, section, out)) return;
+    throw DataError(
+        fmt::format("{}: field {} at byte {} is not as it was written: the disk has damaged it; remove the file and run again, "
+                    "which computes its fields anew",
+                    path.string(), to_string(entry.id), entry.offset));
 }
 
 }  // namespace bliss::shard

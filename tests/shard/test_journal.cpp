@@ -23,7 +23,11 @@ const JournalIdentity k_identity{"aaaa", "bbbb", "0.3.0, rows of 10 bytes"};
 
 std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span{text}); }
 
-std::string text(const std::vector<std::byte>& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+std::string read(const std::filesystem::path& path, const JournalEntry& entry, std::size_t section) {
+    std::string out(static_cast<std::size_t>(entry.bytes[section]), '\0');
+    read_section(path, entry, section, std::as_writable_bytes(std::span{out}));
+    return out;
+}
 
 /// Sections of field k; of some, some are empty.
 std::array<std::string, 3> sections(int k) {
@@ -61,8 +65,7 @@ TEST_CASE("a journal gives back its records, section by section") {
         const JournalEntry& entry = content.entries[static_cast<std::size_t>(k)];
         CHECK(entry.id == FieldId{94, 1, k});
         CHECK(entry.status == 0);
-        for (std::size_t section = 0; section < k_sections; ++section)
-            CHECK(text(read_section(path, entry, section)) == sections(k)[section]);
+        for (std::size_t section = 0; section < k_sections; ++section) CHECK(read(path, entry, section) == sections(k)[section]);
     }
     CHECK_THROWS_MATCHES(JournalWriter(path, k_identity), IoError, MessageMatches(ContainsSubstring("another run is at work")));
 }
@@ -84,7 +87,7 @@ TEST_CASE("a journal that was cut off at any byte holds the records before it, w
         const std::int64_t kept = expected > 0 ? ends[static_cast<std::size_t>(expected) - 1] : 0;
         REQUIRE((expected == 0 || content.torn_bytes == static_cast<std::int64_t>(size) - kept));
         for (const JournalEntry& entry : content.entries)
-            for (std::size_t section = 0; section < k_sections; ++section) REQUIRE_NOTHROW(read_section(cut, entry, section));
+            for (std::size_t section = 0; section < k_sections; ++section) REQUIRE_NOTHROW(read(cut, entry, section));
     }
 }
 
@@ -111,8 +114,8 @@ TEST_CASE("a record that the disk has damaged is named") {
     damaged[static_cast<std::size_t>(middle.offset + middle.bytes[0] + 5)] ^= 1;
     put(path, damaged);
     REQUIRE(scan_journal(path, k_identity).entries.size() == 3);
-    CHECK(text(read_section(path, middle, 0)) == sections(1)[0]);
-    CHECK_THROWS_MATCHES(read_section(path, middle, 1), DataError,
+    CHECK(read(path, middle, 0) == sections(1)[0]);
+    CHECK_THROWS_MATCHES(read(path, middle, 1), DataError,
                          MessageMatches(ContainsSubstring("a.journal") && ContainsSubstring("94-1-1") && ContainsSubstring("damaged")));
 }
 
@@ -147,7 +150,7 @@ TEST_CASE("a folder's journals count by attempt, and go together") {
     REQUIRE(scan.entries.size() == 2);
     const LocatedEntry& again = scan.entries.at({94, 1, 3});
     CHECK(again.entry.status == 0);  // the later attempt's
-    CHECK(text(read_section(journals.path_of(scan.names[static_cast<std::size_t>(again.journal)]), again.entry, 0)) == "field 3");
+    CHECK(read(journals.path_of(scan.names[static_cast<std::size_t>(again.journal)]), again.entry, 0) == "field 3");
     CHECK_FALSE(journals.is_complete());
     journals.mark_complete();
     CHECK(journals.is_complete());

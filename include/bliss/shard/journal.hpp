@@ -30,7 +30,7 @@ struct JournalEntry {
     std::int32_t status = 0;  ///< 0 done; anything else: to be tried again
     std::int64_t offset = 0;  ///< of the first section, bytes
     std::array<std::int64_t, k_sections> bytes{};
-    std::array<std::uint32_t, k_sections> crc{};
+    std::array<std::uint64_t, k_sections> checksum{};
 };
 
 /// An append-only file of finished fields that a kill at any moment leaves readable: a record is there whole or not at all.
@@ -67,7 +67,8 @@ struct JournalContent {
 /// @throws ConfigError where it is of another identity, with both; DataError where it is no journal; IoError.
 [[nodiscard]] JournalContent scan_journal(const std::filesystem::path& path, const JournalIdentity& identity);
 
-/// One section of a record. @throws DataError where its checksum is another: the disk has damaged it; IoError.
-[[nodiscard]] std::vector<std::byte> read_section(const std::filesystem::path& path, const JournalEntry& entry, std::size_t section);
+/// Reads one section of a record into memory of its size. @throws DataError where its checksum is another, because the disk has damaged
+/// it; IoError.
+void read_section(const std::filesystem::path& path, const JournalEntry& entry, std::size_t section, std::span<std::byte> out);
 
 }  // namespace bliss::shard
