@@ -29,17 +29,21 @@ Command add_catalog(CLI::App& app) {
     parser->add_option("--field", options->fields, "only these fields (RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...)");
     parser->add_flag("--fresh", options->fresh, "start over: remove what an earlier, unfinished run kept in OUTPUT/journal");
     parser->footer("Ranks share the fields: srun bliss-mpi catalog CONFIG, or mpirun -n 4 bliss-mpi catalog CONFIG.");
-    return {parser, [options](const Common& common, const comm::Communicator& comm) {
+    return {parser,
+            [options](const Common& common, const comm::Communicator& comm) {
+                stop_on_signals();
                 Common with_options = common;
                 if (!options->threshold.empty()) with_options.assignments.push_back("threshold=" + options->threshold);
                 if (!options->floor.empty()) with_options.assignments.push_back("floor=" + options->floor);
                 if (!options->samples.empty()) with_options.assignments.push_back("samples=" + options->samples);
                 if (options->reconstruct) with_options.assignments.push_back("reconstruct=true");
                 auto config = read_config<inference::CatalogConfig>(options->config, with_options, comm);
-                if (!options->fields.empty()) config.survey.fields = options->fields;
+                if (!options->fields.empty()) {
+                    config.survey.fields = options->fields;
+                    config.survey.list.clear();
+                }
                 const auto compute = start_compute(common, comm);
                 const auto folder = std::filesystem::absolute(options->config).parent_path();
-                stop_on_signals();
                 const auto summary = inference::run(config, {options->output, folder, common.dry_run, options->fresh}, comm);
                 if (summary.left > 0 && !common.dry_run) {
                     if (comm.rank() == 0) {

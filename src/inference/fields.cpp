@@ -1,6 +1,7 @@
 #include "bliss/inference/fields.hpp"
 
 #include "bliss/core/error.hpp"
+#include "bliss/core/hash.hpp"
 #include "bliss/survey/generic.hpp"
 #include "bliss/survey/sdss.hpp"
 #include "bliss/survey/sdss_tree.hpp"
@@ -34,13 +35,15 @@ Name parse(const std::string& text, const std::string& place) {
 
 /// @throws ConfigError for a field that is named by itself twice
 void check_named_once(const std::vector<Name>& names) {
-    std::vector<FieldId> ids;
+    std::vector<const Name*> single;
     for (const Name& name : names) {
-        if (name.pattern.single()) ids.push_back(name.pattern.low);
+        if (name.pattern.single()) single.push_back(&name);
     }
-    std::ranges::sort(ids);
-    const auto twice = std::ranges::adjacent_find(ids);
-    if (twice != ids.end()) throw ConfigError(fmt::format("survey.fields names {} twice", to_string(*twice)));
+    const auto id = [](const Name* name) { return name->pattern.low; };
+    std::ranges::stable_sort(single, {}, id);
+    const auto twice = std::ranges::adjacent_find(single, {}, id);
+    if (twice == single.end()) return;
+    throw ConfigError(fmt::format("{} names {} twice (first: {})", (*(twice + 1))->place, (*twice)->text, (*twice)->place));
 }
 
 /// The names of survey.fields and of survey.list.
@@ -165,6 +168,14 @@ FieldSource FieldList::operator[](std::int64_t k) const {
     out.id = id(k);
     if (!paths_.empty()) out.path = paths_[static_cast<std::size_t>(k)];
     return out;
+}
+
+std::string FieldList::meaning(const fs::path& folder) const {
+    if (paths_.empty()) return {};
+    std::string all;
+    for (std::size_t k = 0; k < paths_.size(); ++k)
+        all += to_string(ids_[k]) + ' ' + fs::path{paths_[k]}.lexically_relative(folder).string() + '\n';
+    return sha256_of_text(all);
 }
 
 FieldList list_fields(const SurveyConfig& config, const fs::path& config_folder) {

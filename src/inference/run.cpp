@@ -6,12 +6,11 @@
 #include "bliss/core/hash.hpp"
 #include "bliss/core/version.hpp"
 #include "bliss/inference/field.hpp"
-#include "bliss/inference/fields.hpp"
 #include "bliss/inference/field_record.hpp"
+#include "bliss/inference/fields.hpp"
 #include "bliss/inference/gather.hpp"
 #include "rank_work.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
@@ -19,7 +18,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <fstream>
 #include <optional>
 
@@ -114,8 +112,8 @@ public:
         if (Clock::now() - said_ < k_progress_every) return;
         said_ = Clock::now();
         const double rate = static_cast<double>(now.handed_out) / seconds_since(start_);
-        spdlog::info("{} of {} fields handed out, {:.2f} fields/s, {:%H:%M:%S} left", now.handed_out, now.total, rate,
-                     std::chrono::seconds(std::llround(static_cast<double>(now.total - now.handed_out) / rate)));
+        spdlog::info("{} of {} fields handed out, {:.2f} fields/s, {:.1f} h left", now.handed_out, now.total, rate,
+                     static_cast<double>(now.total - now.handed_out) / rate / 3600);
     }
 
 private:
@@ -139,6 +137,7 @@ shard::JournalFolder::Scan found_in(const shard::JournalFolder& journals, bool d
         return journals.scan();
     } catch (const ConfigError&) {
         if (!journals.is_complete()) throw;
+        spdlog::warn("the journals of an earlier run, of which a catalogue was made, give way to this run's");
         if (!dry_run) journals.remove();
         return {};
     }
@@ -181,8 +180,13 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
     const std::string configuration = resolved(config, cataloguer, precision, device);
     const catalog::Provenance provenance{configuration, sha256_of_text(configuration), loaded.sha256, k_program_version};
 
+    std::string meaning;
+    comm::agree_on(comm, [&] {
+        if (root) meaning = fields.meaning(options.config_folder);
+    });
+    comm.broadcast(meaning);
     const shard::JournalFolder journals{options.output / "journal",
-                                        {provenance.configuration_sha256, provenance.model_sha256, record_layout()}};
+                                        {provenance.configuration_sha256, provenance.model_sha256, record_layout(), meaning}};
     shard::JournalFolder::Scan found;
     std::vector<std::int64_t> todo;
     comm::agree_on(comm, [&] {
@@ -191,6 +195,7 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
         if (options.fresh && !options.dry_run) journals.remove();
         if (!options.fresh) found = found_in(journals, options.dry_run);
         todo = left_to_do(fields, found);
+        if (!todo.empty() && !options.dry_run) journals.unmark_complete();
     });
     RunSummary summary;
     summary.fields = fields.size();

@@ -42,7 +42,8 @@ std::uint64_t checksum_of(const RecordHeader& header) {
 }
 
 std::string text_of(const JournalIdentity& identity) {
-    return fmt::format("configuration {}\nmodel {}\nprogram {}\n", identity.configuration_sha256, identity.model_sha256, identity.program);
+    return fmt::format("configuration {}\nmodel {}\nprogram {}\nimages {}\n", identity.configuration_sha256, identity.model_sha256,
+                       identity.program, identity.fields.empty() ? "none" : identity.fields);
 }
 
 [[noreturn]] void fail(const fs::path& path, std::string_view operation) {

@@ -71,6 +71,13 @@ bool JournalFolder::is_complete() const {
     return fs::exists(path_of(k_complete), status);
 }
 
+void JournalFolder::unmark_complete() const {
+    std::error_code status;
+    if (!fs::remove(path_of(k_complete), status) && status && status != std::errc::no_such_file_or_directory) {
+        throw IoError(fmt::format("{}: cannot be removed ({}); check permissions", path_of(k_complete).string(), status.message()));
+    }
+}
+
 void JournalFolder::remove() const {
     std::error_code status;
     std::vector<std::string> files = names();

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 import unittest
 
@@ -57,23 +58,28 @@ class Restart(Case):
     def test_killed_at_random_moments(self):
         """Ranks and moments are drawn; each attempt goes on with what the ones before it had finished."""
         draw = random.Random(SEED)
-        kills = 0
+        kills = finished = 0
         for attempt in range(20 * KILLS):
             ranks = draw.choice([0, 1, 2, 3])
             process = start("catalog", self.config, "-o", self.out, ranks=ranks)
-            delay = draw.uniform(0.5, 4.0)
+            delay, killed = draw.uniform(0.5, 4.0), False
             try:
                 process.wait(delay)
-            except Exception:  # still running
+            except subprocess.TimeoutExpired:
                 kills += 1
-                process.kill() if ranks == 0 else process.send_signal(signal.SIGKILL)
+                killed = True
+                process.kill()
             run = finish(process)
-            if run.code == 0:
+            if not killed:
+                self.assertEqual(run.code, 0, f"attempt {attempt}, seed {SEED}\n{run}")
                 self.assertEqual(sha256(self.out / "catalog.h5"), self.expected, f"attempt {attempt}, seed {SEED}\n{run}")
                 self.assertEqual(self.journals(), [])
+                finished += 1
                 if kills >= KILLS:
                     break
         self.assertGreaterEqual(kills, KILLS)
+        self.assertGreater(finished, 0)
+        self.assertDone(run)  # the last
         self.assertNoLeftovers(self.out)
 
     def test_goes_on_with_another_number_of_ranks(self):
@@ -146,6 +152,17 @@ class Restart(Case):
         fresh = self.assertDone(bliss("catalog", self.config, "-o", self.out, "--threshold", "0.6", "--fresh"))
         self.assertNotIn("earlier attempts", fresh.err)
         self.assertEqual(self.journals(), [])
+
+    def test_another_image_among_those_of_a_wildcard(self):
+        """Images are numbered as they come: a new one gives the others new numbers, and the journal's would be taken for theirs."""
+        survey = shutil.copytree(self.survey, self.folder / "survey")
+        config = survey / "wildcard.toml"
+        config.write_text(f'model = "{self.model}"\n[survey]\nkind = "generic"\nimages = ["frame-*.toml"]\n')
+        (survey / "frame-0007.fits").write_bytes(b"broken")
+        self.assertEqual(bliss("catalog", config, "-o", self.out).code, 1)
+        (self.out / "journal/complete").unlink()  # as if a second attempt at it had been killed
+        shutil.copyfile(survey / "frame-0000.toml", survey / "frame-0000a.toml")
+        self.assertFails(bliss("catalog", config, "-o", self.out), 2, "is the journal of another run", "images")
 
     def test_a_damaged_journal_is_named(self):
         process = start("catalog", self.gap, "-o", self.out)

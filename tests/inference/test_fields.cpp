@@ -30,6 +30,7 @@ TEST_CASE("SDSS fields come from names, ranges and a list, sorted, each once") {
     CHECK(fields[3].id == FieldId{94, 1, 700});  // named by itself: it fails when it is read
     CHECK(fields[3].band == "r");
     CHECK(fields[3].path == folder.path() / ".");
+    CHECK(fields.meaning(folder.path()).empty());
 
     const auto fails = [&](const std::string& words) {
         CHECK_THROWS_MATCHES(list_fields(config, folder.path()), ConfigError, MessageMatches(ContainsSubstring(words)));
@@ -58,6 +59,18 @@ TEST_CASE("images come from paths and wildcards, and may share what is said of t
     CHECK(fields[2].path == folder.path() / "b.fits");
     CHECK(fields[2].id == FieldId{0, 0, 2});
     CHECK(fields[2].settings == folder.path() / "all.toml");
+
+    // Another image among them, and the numbers mean others; another place for all, and they do not.
+    const std::string meaning = fields.meaning(folder.path());
+    CHECK(meaning.size() == 64);
+    put(folder.path() / "aa.fits", "");
+    SurveyConfig wider = config;
+    wider.images = {"c.fits", "[ab]*.fits"};
+    CHECK(list_fields(wider, folder.path()).meaning(folder.path()) != meaning);
+    CHECK(list_fields(config, folder.path()).meaning(folder.path()) == meaning);
+    const test::TemporaryFolder elsewhere;
+    for (const char* name : {"b.fits", "a.fits", "c.fits"}) put(elsewhere.path() / name, "");
+    CHECK(list_fields(config, elsewhere.path()).meaning(elsewhere.path()) == meaning);
 
     config.fields = {"0-0-1:5"};
     CHECK(list_fields(config, folder.path()).ids() == std::vector<FieldId>{{0, 0, 1}, {0, 0, 2}});

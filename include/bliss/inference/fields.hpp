@@ -12,8 +12,8 @@ namespace bliss::inference {
 /// One field of a survey, still to be read.
 struct FieldSource {
     FieldId id;
-    std::string band;                 ///< empty where only the image's own configuration knows
-    std::filesystem::path path;       ///< SDSS: the folder; generic: the image's TOML file, or with `settings` the image
+    std::string band;                  ///< empty where only the image's own configuration knows
+    std::filesystem::path path;        ///< SDSS: the folder; generic: the image's TOML file, or with `settings` the image
     std::filesystem::path settings{};  ///< generic: TOML file of all images
 };
 
@@ -31,6 +31,9 @@ public:
     [[nodiscard]] const FieldId& id(std::int64_t k) const { return ids_[static_cast<std::size_t>(k)]; }
     [[nodiscard]] const std::vector<FieldId>& ids() const { return ids_; }
     [[nodiscard]] FieldSource operator[](std::int64_t k) const;
+
+    /// What the fields' numbers mean, as a hash: of images, which are numbered as they come, their paths from `folder`; of SDSS nothing.
+    [[nodiscard]] std::string meaning(const std::filesystem::path& folder) const;
 
 private:
     std::vector<FieldId> ids_;

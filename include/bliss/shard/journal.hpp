@@ -16,7 +16,8 @@ namespace bliss::shard {
 struct JournalIdentity {
     std::string configuration_sha256;
     std::string model_sha256;
-    std::string program;  ///< version, and layout of the records
+    std::string program;   ///< version, and layout of the records
+    std::string fields{};  ///< what the fields' numbers mean, where they might mean others
 
     bool operator==(const JournalIdentity&) const = default;
 };

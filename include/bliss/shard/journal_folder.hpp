@@ -35,6 +35,8 @@ public:
     /// Marks that a catalogue was made of all that is here: a run of another identity need not keep it. @throws IoError
     void mark_complete() const;
     [[nodiscard]] bool is_complete() const;
+    /// Takes the mark away: from now on there is more here than was made into a catalogue. @throws IoError
+    void unmark_complete() const;
 
     /// Removes all journals, and the folder where nothing else is in it. @throws IoError
     void remove() const;
