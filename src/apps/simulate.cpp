@@ -41,12 +41,12 @@ Command add_simulate(CLI::App& app) {
                     decoder = load_decoder(config, std::filesystem::absolute(options->config).parent_path());
                 });
                 if (common.dry_run) {
-                    spdlog::info("would write {} frames of {} x {} pixels to {}", config.frames, config.height_px, config.width_px,
+                    spdlog::info("would write {} frames of {} x {} pixels to {}", frame_count(config), config.height_px, config.width_px,
                                  options->output);
                     return k_exit_done;
                 }
                 simulator::write_frames(config, decoder ? &*decoder : nullptr, options->output, comm);
-                if (comm.rank() == 0) fmt::print("{}: {} frames with truth\n", options->output, config.frames);
+                if (comm.rank() == 0) fmt::print("{}: {} frames with truth\n", options->output, frame_count(config));
                 return k_exit_done;
             },
             true, true};

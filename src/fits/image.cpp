@@ -143,6 +143,11 @@ void FitsFile::write_image(const Image<T>& image, const std::string& extname, co
 }
 
 template <class T>
+void FitsFile::write_vector(const std::vector<T>& values, const std::string& extname) {
+    impl_->write_pixels(bitpix<T>(), type_code<T>(), {std::ssize(values)}, values.data(), extname, {});
+}
+
+template <class T>
 void FitsFile::write_cube(const Cube<T>& cube, const std::string& extname, const std::string& cards) {
     const std::vector<std::int64_t> shape{cube.depth, cube.height, cube.width};
     if (cube.depth * cube.height * cube.width != static_cast<std::int64_t>(cube.values.size())) {
@@ -165,6 +170,7 @@ BLISS_INSTANTIATE_READ(std::int32_t)
 
 #define BLISS_INSTANTIATE_WRITE(T)                                                                   \
     template void FitsFile::write_image<T>(const Image<T>&, const std::string&, const std::string&); \
+    template void FitsFile::write_vector<T>(const std::vector<T>&, const std::string&);              \
     template void FitsFile::write_cube<T>(const Cube<T>&, const std::string&, const std::string&);
 BLISS_INSTANTIATE_WRITE(float)
 BLISS_INSTANTIATE_WRITE(double)

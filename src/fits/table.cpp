@@ -24,8 +24,14 @@ char form_letter() {
     if constexpr (std::is_same_v<T, float>) return 'E';
     if constexpr (std::is_same_v<T, std::int32_t>) return 'J';
     if constexpr (std::is_same_v<T, std::int64_t>) return 'K';
+    if constexpr (std::is_same_v<T, std::uint8_t>) return 'B';
     if constexpr (std::is_same_v<T, std::string>) return 'A';
 }
+
+template <class T>
+inline constexpr bool is_variable = false;
+template <class T>
+inline constexpr bool is_variable<std::vector<T>> = true;
 
 std::size_t widest(const std::vector<std::string>& texts) {
     std::size_t width = 1;
@@ -33,21 +39,57 @@ std::size_t widest(const std::vector<std::string>& texts) {
     return width;
 }
 
-/// TFORMn of a column: one element a row, a text as wide as the widest.
-std::string form_of(const ColumnValues& values) {
-    return std::visit(
-        [](const auto& column) {
-            using T = typename std::decay_t<decltype(column)>::value_type;
-            if constexpr (std::is_same_v<T, std::string>)
-                return fmt::format("{}A", widest(column));
-            else
-                return fmt::format("1{}", form_letter<T>());
-        },
-        values);
+/// Elements in one row.
+std::int64_t elements_of(const Column& column) {
+    std::int64_t elements = 1;
+    for (const std::int64_t side : column.shape) elements *= side;
+    return elements;
 }
 
-std::size_t length_of(const ColumnValues& values) {
-    return std::visit([](const auto& column) { return column.size(); }, values);
+/// TFORMn of a column; a text is as wide as the widest.
+std::string form_of(const Column& column) {
+    return std::visit(
+        [&](const auto& values) {
+            using T = typename std::decay_t<decltype(values)>::value_type;
+            if constexpr (std::is_same_v<T, std::string>)
+                return fmt::format("{}A", widest(values));
+            else if constexpr (is_variable<T>)
+                return fmt::format("1P{}", form_letter<typename T::value_type>());
+            else
+                return fmt::format("{}{}", elements_of(column), form_letter<T>());
+        },
+        column.values);
+}
+
+std::int64_t rows_of(const Column& column) {
+    return std::visit([](const auto& values) { return std::ssize(values); }, column.values) / elements_of(column);
+}
+
+bool fills_rows(const Column& column) {
+    return std::visit([](const auto& values) { return std::ssize(values); }, column.values) == rows_of(column) * elements_of(column);
+}
+
+/// Writes the values of one column, numbered from 1.
+void write_values(fitsfile* handle, int number, const Column& column, int& status) {
+    std::visit(
+        [&](const auto& values) {
+            using T = typename std::decay_t<decltype(values)>::value_type;
+            // CFITSIO's signature wants pointers to what may change, it does not write to it.
+            if constexpr (std::is_same_v<T, std::string>) {
+                std::vector<char*> texts;
+                for (const auto& text : values) texts.push_back(const_cast<char*>(text.c_str()));
+                fits_write_col(handle, TSTRING, number, 1, 1, std::ssize(texts), texts.data(), &status);
+            } else if constexpr (is_variable<T>) {
+                using Element = typename T::value_type;
+                for (std::size_t row = 0; row < values.size(); ++row) {
+                    fits_write_col(handle, type_code<Element>(), number, static_cast<LONGLONG>(row) + 1, 1, std::ssize(values[row]),
+                                   const_cast<Element*>(values[row].data()), &status);
+                }
+            } else {
+                fits_write_col(handle, type_code<T>(), number, 1, 1, std::ssize(values), const_cast<T*>(values.data()), &status);
+            }
+        },
+        column.values);
 }
 
 }  // namespace
@@ -192,19 +234,21 @@ void FitsFile::write_table(const std::string& extname, const std::vector<Column>
     const std::string operation = fmt::format("writing the table '{}'", extname);
     if (!impl_->is_writing()) impl_->fail(operation, "the file is open for reading", "create a file to write");
     if (!impl_->has_hdu) impl_->write_pixels(BYTE_IMG, TBYTE, {}, nullptr, {}, {});
-    const std::size_t rows = columns.empty() ? 0 : length_of(columns.front().values);
+    const std::int64_t rows = columns.empty() ? 0 : rows_of(columns.front());
     std::vector<std::string> forms;
     std::vector<char*> names;
     std::vector<char*> form_texts;
     std::vector<char*> units;
     for (const auto& column : columns) {
-        if (length_of(column.values) != rows) {
-            impl_->fail(
-                operation,
-                fmt::format("column {} has {} rows, the first column {}", column.name, length_of(column.values), rows),
-                "give all columns the same length");
+        if (!fills_rows(column)) {
+            impl_->fail(operation, fmt::format("column {} has no whole number of rows of {} elements", column.name, elements_of(column)),
+                        "give as many values as its shape wants in every row");
         }
-        forms.push_back(form_of(column.values));
+        if (rows_of(column) != rows) {
+            impl_->fail(operation, fmt::format("column {} has {} rows, the first column {}", column.name, rows_of(column), rows),
+                        "give all columns the same length");
+        }
+        forms.push_back(form_of(column));
     }
     for (std::size_t i = 0; i < columns.size(); ++i) {
         // CFITSIO's signature wants char*, it does not write to them.
@@ -214,30 +258,20 @@ void FitsFile::write_table(const std::string& extname, const std::vector<Column>
     }
     int status = 0;
     fits_create_tbl(impl_->handle, BINARY_TBL, 0, static_cast<int>(columns.size()), names.data(), form_texts.data(),
-                    units.data(), extname.c_str(), &status);
+                    units.data(), extname.empty() ? nullptr : extname.c_str(), &status);
     impl_->check(status, operation);
     for (std::size_t i = 0; i < columns.size(); ++i) {
+        const Column& column = columns[i];
         const int number = static_cast<int>(i) + 1;
-        if (!columns[i].comment.empty()) {
-            fits_modify_comment(impl_->handle, fmt::format("TTYPE{}", number).c_str(), columns[i].comment.c_str(), &status);
+        if (!column.comment.empty()) {
+            fits_modify_comment(impl_->handle, fmt::format("TTYPE{}", number).c_str(), column.comment.c_str(), &status);
         }
-        if (rows > 0) {
-            std::visit(
-                [&](const auto& values) {
-                    using T = typename std::decay_t<decltype(values)>::value_type;
-                    const auto count = static_cast<LONGLONG>(rows);
-                    if constexpr (std::is_same_v<T, std::string>) {
-                        std::vector<char*> texts;
-                        for (const auto& text : values) texts.push_back(const_cast<char*>(text.c_str()));
-                        fits_write_col(impl_->handle, TSTRING, number, 1, 1, count, texts.data(), &status);
-                    } else {
-                        fits_write_col(impl_->handle, type_code<T>(), number, 1, 1, count, const_cast<T*>(values.data()),
-                                       &status);
-                    }
-                },
-                columns[i].values);
+        if (column.shape.size() > 1) {
+            std::vector<LONGLONG> sides(column.shape.rbegin(), column.shape.rend());
+            fits_write_tdimll(impl_->handle, number, static_cast<int>(sides.size()), sides.data(), &status);
         }
-        impl_->check(status, fmt::format("{}, column {}", operation, columns[i].name));
+        if (rows > 0) write_values(impl_->handle, number, column, status);
+        impl_->check(status, fmt::format("{}, column {}", operation, column.name));
     }
 }
 

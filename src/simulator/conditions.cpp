@@ -68,10 +68,7 @@ void check_conditions(const ConditionsConfig& config) {
     ordered("saturation_e", config.saturation_e_low, config.saturation_e_high);
 }
 
-Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random) {
-    const double rate = random.log_uniform(config.sources_per_tile_low, config.sources_per_tile_high);
-    const double background = random.log_uniform(config.background_e_low, config.background_e_high);
-    const double saturation = random.log_uniform(config.saturation_e_low, config.saturation_e_high);
+survey::Psf::SdssParameters draw_psf(const ConditionsConfig& config, RandomStream& random) {
     survey::Psf::SdssParameters psf;
     psf.sigma1_px = random.uniform(config.psf_sigma1_px_low, config.psf_sigma1_px_high);
     psf.sigma2_px = random.uniform(config.psf_sigma2_px_low, config.psf_sigma2_px_high);
@@ -79,6 +76,10 @@ Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random)
     psf.sigma_p_px = random.uniform(config.psf_sigma_p_px_low, config.psf_sigma_p_px_high);
     psf.beta = random.uniform(config.psf_beta_low, config.psf_beta_high);
     psf.p0 = random.uniform(0, config.psf_p0_high);
+    return psf;
+}
+
+ScatteredLight draw_scattered_light(const ConditionsConfig& config, RandomStream& random) {
     ScatteredLight scattered{.halo_share = random.uniform(0, config.halo_share_high),
                              .halo_sigma_px = random.uniform(k_halo_sigma_px.low, k_halo_sigma_px.high),
                              .spike_share = random.uniform(0, config.spike_share_high),
@@ -90,7 +91,15 @@ Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random)
         ray.distance_px = random.uniform(k_ray_distance_px.low, k_ray_distance_px.high);
         ray.sigma_px = random.uniform(k_ray_sigma_px.low, k_ray_sigma_px.high);
     }
-    return {rate, background, saturation, survey::Psf::from_sdss(psf), scattered};
+    return scattered;
+}
+
+Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random) {
+    const double rate = random.log_uniform(config.sources_per_tile_low, config.sources_per_tile_high);
+    const double background = random.log_uniform(config.background_e_low, config.background_e_high);
+    const double saturation = random.log_uniform(config.saturation_e_low, config.saturation_e_high);
+    const survey::Psf psf = survey::Psf::from_sdss(draw_psf(config, random));
+    return {rate, background, saturation, psf, draw_scattered_light(config, random)};
 }
 
 std::vector<BadRectangle> draw_bad_pixels(const ConditionsConfig& config, std::int64_t height, std::int64_t width,

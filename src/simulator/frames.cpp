@@ -3,9 +3,10 @@
 #include "bliss/comm/agree.hpp"
 #include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
-#include "bliss/core/units.hpp"
 #include "bliss/fits/file.hpp"
 #include "bliss/simulator/reserved_steps.hpp"
+#include "bliss/simulator/stripe.hpp"
+#include "bliss/simulator/truth_table.hpp"
 #include "bliss/survey/generic.hpp"
 #include "bliss/survey/wcs.hpp"
 
@@ -21,41 +22,6 @@ namespace fs = std::filesystem;
 
 std::string file_name(std::string_view kind, std::int64_t index, std::string_view extension) {
     return fmt::format("{}-{:04}.{}", kind, index, extension);
-}
-
-void write_truth(const fs::path& path, const FramesConfig& config, const ImageTruth& truth) {
-    std::vector<double> x, y, flux_e, flux_nmgy, mag, radius, axis_ratio, angle;
-    std::vector<std::int32_t> is_star, labelled;
-    for (const Source& s : truth.sources) {
-        const bool on_frame = s.x_px >= -0.5 && s.y_px >= -0.5 && s.x_px < static_cast<double>(config.width_px) - 0.5 &&
-                              s.y_px < static_cast<double>(config.height_px) - 0.5;
-        if (!on_frame) continue;
-        x.push_back(s.x_px);
-        y.push_back(s.y_px);
-        flux_e.push_back(s.flux_e);
-        flux_nmgy.push_back(s.flux_e / config.electrons_per_nmgy);
-        mag.push_back(magnitude_from_nmgy(flux_nmgy.back()));
-        is_star.push_back(s.is_star ? 1 : 0);
-        labelled.push_back(s.flux_e >= config.simulator.prior.label_flux_min_e ? 1 : 0);
-        const double nan = std::nan("");
-        const Morphology shape = s.is_star ? Morphology{} : morphology_of(s.light);
-        radius.push_back(s.is_star ? nan : shape.half_light_radius_px);
-        axis_ratio.push_back(s.is_star ? nan : shape.axis_ratio());
-        angle.push_back(s.is_star ? nan : shape.angle_rad());
-    }
-    auto file = fits::FitsFile::create(path);
-    file.write_table("TRUTH", {{"X_PX", "pixel", "column, 0 = centre of the first pixel", x},
-                               {"Y_PX", "pixel", "row, 0 = centre of the first pixel", y},
-                               {"FLUX_E", "electron", "total flux", flux_e},
-                               {"FLUX_NMGY", "nmgy", "total flux", flux_nmgy},
-                               {"MAG", "mag", "AB magnitude", mag},
-                               {"IS_STAR", "", "1 star, 0 galaxy", is_star},
-                               {"LABELLED", "", "1 above the label limit", labelled},
-                               {"R_HALF_PX", "pixel", "half-light radius, circularised", radius},
-                               {"AXIS_RATIO", "", "minor to major axis", axis_ratio},
-                               {"ANGLE_RAD", "rad", "major axis, from +x towards +y", angle}});
-    file.write_key("RATE", truth.conditions.sources_per_tile, "labelled sources per 4x4-pixel tile in the mean");
-    file.commit();
 }
 
 survey::GenericImageConfig reader_config(const FramesConfig& config, const Conditions& conditions, std::int64_t index) {
@@ -93,7 +59,7 @@ void write_frame(const FramesConfig& config, const GalaxyDecoder* decoder, const
     auto mask_file = fits::FitsFile::create(folder / file_name("mask", index, "fits"));
     mask_file.write_image(mask);
     mask_file.commit();
-    write_truth(folder / file_name("truth", index, "fits"), config, truth[0]);
+    write_truth(folder / file_name("truth", index, "fits"), config, truth[0], config.electrons_per_nmgy);
     write_file(folder / file_name("frame", index, "toml"), to_toml(reader_config(config, truth[0].conditions, index)));
 }
 
@@ -101,21 +67,38 @@ void write_frame(const FramesConfig& config, const GalaxyDecoder* decoder, const
 std::string catalog_config(const FramesConfig& config) {
     std::string images;
     for (std::int64_t i = 0; i < config.frames; ++i) images += fmt::format("    \"{}\",\n", file_name("frame", i, "toml"));
-    const ConditionsConfig& conditions = config.simulator.conditions;
-    // Fields of stars alone are catalogued with the density that they show.
-    const bool stars_alone = config.simulator.prior.star_fraction == 1;
-    const double rate = stars_alone ? 0 : std::sqrt(conditions.sources_per_tile_low * conditions.sources_per_tile_high);
     return fmt::format(
         "# bliss-mpi catalog THIS --set model=$PWD/MODEL   (relative paths start from this folder)\nsources_per_tile = "
         "{}\n\n[survey]\nkind = \"generic\"\nimages = [\n{}]\n",
-        rate, images);
+        catalogued_rate(config), images);
 }
 
 }  // namespace
 
+void describe(ConfigVisitor& visitor, StripeConfig& config) {
+    visitor.field("run", config.run, "number of the first strip's run; a second strip has the next", Range{1, 999'998});
+    visitor.field("strips", config.strips, "1, or 2 that fill each other's gaps", Range{1, 2});
+    visitor.field("camcols", config.camcols, "camera columns", Range{1, 6});
+    visitor.field("fields_per_camcol", config.fields_per_camcol, "fields of each column", Range{1, 9000});
+    visitor.field("first_field", config.first_field, "number of the first field", Range{0, 999});
+    visitor.field("overlap_rows_px", config.overlap_rows_px, "rows that a field shares with the next", k_not_negative);
+    visitor.field("overlap_cols_px", config.overlap_cols_px, "columns that a column shares with the next of the other strip",
+                  k_not_negative);
+    visitor.field("ra_deg", config.ra_deg, "right ascension where the scan begins", Range{0, 360});
+    visitor.field("dec_deg", config.dec_deg, "declination of the stripe's middle", Range{-5, 5});
+    visitor.field("dense_factor", config.dense_factor, "times the density of sources in the middle field of the first column", k_positive);
+    visitor.field("broken_fields", config.broken_fields,
+                  "fields whose files cannot be used, in turns: no frame, half a frame, a blank "
+                  "frame, no PSF",
+                  k_not_negative);
+}
+
 void describe(ConfigVisitor& visitor, FramesConfig& config) {
     visitor.field("seed", config.seed, "of all frames", k_not_negative);
-    visitor.field("frames", config.frames, "how many", Range{1, 1e7});
+    visitor.choice("layout", config.layout, "images of their own, or fields of one sky that overlap, in SDSS's files",
+                   {Choice<FramesLayout>{"images", FramesLayout::images}, Choice<FramesLayout>{"stripe", FramesLayout::stripe}});
+    visitor.field("frames", config.frames, "how many images", Range{1, 1e7});
+    visitor.section("stripe", config.stripe);
     visitor.field("height_px", config.height_px, "rows of a frame", Range{1, 1e5});
     visitor.field("width_px", config.width_px, "columns of a frame", Range{1, 1e5});
     visitor.field("band", config.band, "name of the band");
@@ -124,7 +107,16 @@ void describe(ConfigVisitor& visitor, FramesConfig& config) {
     visitor.section("simulator", config.simulator);
 }
 
+std::int64_t frame_count(const FramesConfig& config) {
+    const StripeConfig& stripe = config.stripe;
+    return config.layout == FramesLayout::images ? config.frames : stripe.strips * stripe.camcols * stripe.fields_per_camcol;
+}
+
 void write_frames(const FramesConfig& config, const GalaxyDecoder* decoder, const fs::path& folder, const comm::Communicator& comm) {
+    if (config.layout == FramesLayout::stripe) {
+        write_stripe(config, decoder, folder, comm);
+        return;
+    }
     comm::agree_on(comm, [&] {
         check_simulator(config.simulator);
         if (comm.rank() != 0) return;

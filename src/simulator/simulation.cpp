@@ -11,10 +11,8 @@
 namespace bliss::simulator {
 namespace {
 
-/// Sources up to this far off the image still shine into it,
+/// Sources up to this far off the image still shine into it, and bright ones up to k_farthest_px.
 constexpr double k_margin_px = 16;
-/// and bright ones up to this far.
-constexpr double k_bright_margin_px = 100;
 constexpr double k_bright_e = 1e5;
 /// The one more bright star of an image lies at most this far off it.
 constexpr double k_bright_star_margin_px = 50;
@@ -68,14 +66,14 @@ void add_bright_star(const SimulatorConfig& config, const ImageBlock& block, Ran
 std::vector<Source> draw_sources(const SimulatorConfig& config, const GalaxyDecoder* decoder, const Conditions& conditions,
                                  const ImageBlock& block, RandomStream random) {
     const auto width = static_cast<double>(block.width), height = static_cast<double>(block.height);
-    const Area area{-0.5 - k_bright_margin_px, -0.5 - k_bright_margin_px, width + 2 * k_bright_margin_px, height + 2 * k_bright_margin_px};
+    const Area area{-0.5 - k_farthest_px, -0.5 - k_farthest_px, width + 2 * k_farthest_px, height + 2 * k_farthest_px};
     const double rate_per_px = conditions.sources_per_tile / (k_rate_tile_px * k_rate_tile_px);
     std::vector<Source> sources = draw_catalog(config.prior, decoder, rate_per_px, area, random);
     add_bright_star(config, block, random, sources);
     std::erase_if(sources, [&](const Source& source) {
         const double off =
             std::max(std::max(-0.5 - source.x_px, source.x_px - (width - 0.5)), std::max(-0.5 - source.y_px, source.y_px - (height - 0.5)));
-        return off > k_margin_px && source.flux_e < k_bright_e;
+        return !shines_into(source, off);
     });
     return sources;
 }
@@ -100,7 +98,7 @@ std::vector<ImageTruth> draw_truths(const SimulatorConfig& config, const GalaxyD
     return truths;
 }
 
-GaussianLists expand(const SimulatorConfig& config, const std::vector<ImageTruth>& truths) {
+GaussianLists expand(const SimulatorConfig& config, std::span<const ImageTruth> truths) {
     std::vector<std::vector<Gaussian>> per_image(truths.size());
     Kokkos::parallel_for(
         "bliss::expand",
@@ -120,7 +118,7 @@ GaussianLists expand(const SimulatorConfig& config, const std::vector<ImageTruth
     return lists;
 }
 
-void mark_bad_pixels(const SimulatorConfig& config, const SampleRange& range, const std::vector<ImageTruth>& truths,
+void mark_bad_pixels(const SimulatorConfig& config, const SampleRange& range, std::span<const ImageTruth> truths,
                      const SimulationTarget& target) {
     const ImageBlock& block = target.block;
     const std::int64_t pixels = block.height * block.width;
@@ -168,6 +166,16 @@ void check_simulator(const SimulatorConfig& config) {
     }
 }
 
+bool shines_into(const Source& source, double off_px) {
+    return off_px <= k_margin_px || (source.flux_e >= k_bright_e && off_px <= k_farthest_px);
+}
+
+void observe(const SimulatorConfig& config, std::span<const ImageTruth> truths, const SampleRange& range, const SimulationTarget& target) {
+    render(expand(config, truths), target.block);
+    add_noise(config.noise, target.block, range.seed, range.step, range.first_sample);
+    mark_bad_pixels(config, range, truths, target);
+}
+
 std::vector<ImageTruth> simulate(const SimulatorConfig& config, const GalaxyDecoder* decoder, const SampleRange& range,
                                  const SimulationTarget& target) {
     const ImageBlock& block = target.block;
@@ -179,9 +187,7 @@ std::vector<ImageTruth> simulate(const SimulatorConfig& config, const GalaxyDeco
     for (std::int64_t i = 0; i < block.images; ++i) {
         std::fill_n(block.electrons + i * pixels, pixels, static_cast<float>(truths[static_cast<std::size_t>(i)].conditions.background_e));
     }
-    render(expand(config, truths), block);
-    add_noise(config.noise, block, range.seed, range.step, range.first_sample);
-    mark_bad_pixels(config, range, truths, target);
+    observe(config, truths, range, target);
     return truths;
 }
 

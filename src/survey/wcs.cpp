@@ -7,6 +7,7 @@
 #include <wcslib/wcsfix.h>
 #include <wcslib/wcshdr.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -103,17 +104,27 @@ Wcs Wcs::from_header(const std::string& cards, int card_count, const std::string
 }
 
 Wcs Wcs::tangent(SkyPosition centre, PixelPosition reference, double arcsec_per_px) {
+    const double degrees_per_px = arcsec_per_px / 3600;
+    return tangent_plane(centre, reference, {-degrees_per_px, 0, 0, degrees_per_px});
+}
+
+Wcs Wcs::drift_scan(SkyPosition centre, PixelPosition reference, double arcsec_per_px) {
+    const double degrees_per_px = arcsec_per_px / 3600;
+    return tangent_plane(centre, reference, {0, degrees_per_px, degrees_per_px, 0});
+}
+
+Wcs Wcs::tangent_plane(SkyPosition centre, PixelPosition reference, const std::array<double, 4>& cd) {
     const std::lock_guard lock(parser_mutex());
     auto impl = std::make_shared<Impl>();
     wcsprm& wcs = impl->wcs;
     if (wcsini(1, 2, &wcs) != 0) throw DataError("making world coordinates failed: out of memory");
-    const double degrees_per_px = arcsec_per_px / 3600;
     wcs.crpix[0] = reference.x_px + 1;
     wcs.crpix[1] = reference.y_px + 1;
     wcs.crval[0] = centre.ra_deg;
     wcs.crval[1] = centre.dec_deg;
-    wcs.cdelt[0] = -degrees_per_px;
-    wcs.cdelt[1] = degrees_per_px;
+    constexpr int k_has_cd = 2;  // of wcslib's altlin
+    wcs.altlin = k_has_cd;
+    std::ranges::copy(cd, wcs.cd);
     std::strcpy(wcs.ctype[0], "RA---TAN");
     std::strcpy(wcs.ctype[1], "DEC--TAN");
     std::strcpy(wcs.cunit[0], "deg");

@@ -11,7 +11,7 @@ namespace {
 constexpr double k_tolerance_e = 0.05;
 
 /// A PSF of the survey's range without its faint wings: few Gaussians.
-survey::Psf draw_psf(const simulator::ConditionsConfig& config, RandomStream& random) {
+survey::Psf draw_wingless_psf(const simulator::ConditionsConfig& config, RandomStream& random) {
     const double core = random.uniform(config.psf_sigma1_px_low, config.psf_sigma1_px_high);
     const double wide = random.uniform(config.psf_sigma2_px_low, config.psf_sigma2_px_high);
     const double peak = random.uniform(0, config.psf_b_high);
@@ -37,7 +37,7 @@ GalaxyStamps make_stamps(const GalaxyTrainingConfig& config, const simulator::Si
     for (std::int64_t i = 0; i < count; ++i) {
         RandomStream random{range.seed, StreamPurpose::galaxy, range.step, range.first_sample + static_cast<std::uint32_t>(i)};
         const double unit_px = random.log_uniform(config.size_unit_px_low, config.size_unit_px_high);
-        const survey::Psf psf = draw_psf(simulator.conditions, random);
+        const survey::Psf psf = draw_wingless_psf(simulator.conditions, random);
         lights.push_back(simulator::scaled(simulator::light_of(simulator::draw_shape(simulator.prior, random)), unit_px));
         const simulator::Source galaxy{
             .x_px = side / 2, .y_px = side / 2, .is_star = false, .flux_e = config.flux_e, .light = lights.back()};

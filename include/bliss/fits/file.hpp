@@ -21,16 +21,18 @@ struct Cube {
     std::vector<T> values;  ///< (depth, height, width)
 };
 
-/// What one table column holds, one element a row.
+/// What one table column holds, row by row; the nested ones hold arrays of any length each ("PB", "PE").
 using ColumnValues = std::variant<std::vector<double>, std::vector<float>, std::vector<std::int32_t>,
-                                  std::vector<std::int64_t>, std::vector<std::string>>;
+                                  std::vector<std::int64_t>, std::vector<std::string>, std::vector<std::vector<std::uint8_t>>,
+                                  std::vector<std::vector<float>>>;
 
-/// One scalar column of a binary table to write.
+/// One column of a binary table to write.
 struct Column {
     std::string name;     ///< TTYPEn
     std::string unit;     ///< TUNITn; empty: none is written
-    std::string comment;  ///< comment of the TTYPEn card: what the column means
+    std::string comment;  ///< comment of the TTYPEn card: what the column means; empty: CFITSIO's own
     ColumnValues values;
+    std::vector<std::int64_t> shape = {};  ///< of the array of numbers in each row, slowest axis first (TDIMn); empty: one element
 };
 
 /// Version of the CFITSIO library as it numbers itself, "4.02" for 4.2.
@@ -121,6 +123,8 @@ public:
     /// `cards`: header cards of 80 characters, joined (Wcs::header_cards()), or empty.
     template <class T>
     void write_image(const Image<T>& image, const std::string& extname = {}, const std::string& cards = {});
+    template <class T>
+    void write_vector(const std::vector<T>& values, const std::string& extname = {});  ///< an image of 1 axis
     template <class T>
     void write_cube(const Cube<T>& cube, const std::string& extname = {}, const std::string& cards = {});
     void write_table(const std::string& extname, const std::vector<Column>& columns);

@@ -70,6 +70,11 @@ struct Conditions {
     ScatteredLight scattered = {};
 };
 
+/// The shape of a PSF alone.
+[[nodiscard]] survey::Psf::SdssParameters draw_psf(const ConditionsConfig& config, RandomStream& random);
+/// Light outside the PSF alone.
+[[nodiscard]] ScatteredLight draw_scattered_light(const ConditionsConfig& config, RandomStream& random);
+
 [[nodiscard]] Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random);
 
 /// A rectangle of pixels that are not valid: rows [row, row + rows), columns [col, col + cols).

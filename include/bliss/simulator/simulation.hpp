@@ -5,6 +5,7 @@
 #include "bliss/simulator/renderer.hpp"
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace bliss::simulator {
@@ -40,6 +41,15 @@ struct SimulationTarget {
     ImageBlock block;
     std::uint8_t* valid = nullptr;
 };
+
+/// Observes known sources: adds to images that hold the expected sky the sources' light, then noise and bad pixels, which hold
+/// `background_e`. Sources farther off an image than they shine need not be given.
+void observe(const SimulatorConfig& config, std::span<const ImageTruth> truths, const SampleRange& range, const SimulationTarget& target);
+
+/// Whether a source at this distance off an image (pixels, not positive on it) shines into it.
+[[nodiscard]] bool shines_into(const Source& source, double off_px);
+/// No source farther off than this does.
+inline constexpr double k_farthest_px = 100;
 
 /// Draws conditions and catalogues from the prior, renders them, adds noise and bad pixels. Pixels that are not valid hold
 /// the background. @param decoder of learnt galaxies, else null @return the truth of each image

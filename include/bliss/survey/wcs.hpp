@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <utility>
@@ -29,6 +30,8 @@ public:
 
     /// A tangent-plane projection with north up and east left, centred on the image (for simulated frames).
     static Wcs tangent(SkyPosition centre, PixelPosition reference, double arcsec_per_px);
+    /// The same as a drift scan along the equator sees it (SDSS): right ascension grows with the row, declination with the column.
+    static Wcs drift_scan(SkyPosition centre, PixelPosition reference, double arcsec_per_px);
 
     /// Sky position of a pixel, right ascension in [0, 360); NaN where the projection is not defined.
     [[nodiscard]] SkyPosition sky(PixelPosition pixel) const;
@@ -40,6 +43,8 @@ public:
 
 private:
     struct Impl;
+    /// @param cd degrees per pixel, row by row (FITS CDi_j)
+    static Wcs tangent_plane(SkyPosition centre, PixelPosition reference, const std::array<double, 4>& cd);
     explicit Wcs(std::shared_ptr<Impl> impl) : impl_{std::move(impl)} {}
     std::shared_ptr<Impl> impl_;
 };
