@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what bliss-mpi is built from: Debian packages, and LibTorch, Kokkos and Python tools into one prefix.
+# Installs what bliss-mpi is built from: Debian packages, and LibTorch, Kokkos, HEALPix and Python tools into one prefix.
 # Idempotent: what is there at the pinned version is kept. What comes from PyPI is pinned by version and SHA256.
 set -euo pipefail
 
@@ -12,7 +12,7 @@ with_cuda=0
 usage() {
     cat <<'TEXT'
 usage: tools/bootstrap.sh [--prefix DIR] [--no-system] [--oracles] [--cuda]
-  --prefix DIR   where LibTorch, Kokkos and the Python tools go (default: .deps, or $BLISS_DEPS)
+  --prefix DIR   where LibTorch, Kokkos, HEALPix and the Python tools go (default: .deps, or $BLISS_DEPS)
   --no-system    install no Debian package (a site that brings its own; they are only checked)
   --oracles      also GalSim, needed only to remake the golden data of the tests
   --cuda         also LibTorch's CUDA part and the libraries of NVIDIA that it loads (2 GB more to fetch): networks on GPUs
@@ -136,6 +136,8 @@ cupti_version=13.0.85
 cupti_sha256=4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8
 kokkos_sdist=pykokkos-base==0.0.7
 kokkos_sha256=6339daced1e81a2748f381847d8717cd77d824407da3c263b9491b5630c642b0
+healpix_sdist=healpix==2025.1
+healpix_sha256=733f16f30c15d911c8209f4045f0b0934e5fcafa63b8b39d62e425a036adccea
 
 python=$prefix/venv/bin/python
 
@@ -199,22 +201,40 @@ install_torch() {
     echo "$stamp" >"$target/.stamp"
 }
 
+# Fetches one source distribution by name==version into a folder and unpacks it there; checks its SHA256 first.
+unpack_sdist() {
+    local requirement=$1 sha256=$2 folder=$3 index
+    index=${PIP_INDEX_URL:-$("$python" -m pip config get global.index-url 2>/dev/null || true)}
+    "$prefix/venv/bin/unearth" ${index:+-i "$index"} --no-binary -d "$folder" "$requirement" >/dev/null
+    echo "$sha256  $(echo "$folder"/*.tar.gz)" | sha256sum --check --quiet || die "$requirement: the download has another SHA256 than the pinned one"
+    tar -xzf "$folder"/*.tar.gz -C "$folder"
+}
+
 install_kokkos() {
     site_has KokkosConfig.cmake && { say "Kokkos: the site's own"; return; }
     [ "$(cat "$prefix/kokkos/.stamp" 2>/dev/null)" = "$kokkos_sdist" ] && return
     say "building Kokkos (OpenMP)"
-    local folder index
+    local folder
     folder=$(mktemp -d "$prefix/download.XXXXXX")
-    index=${PIP_INDEX_URL:-$("$python" -m pip config get global.index-url 2>/dev/null || true)}
-    "$prefix/venv/bin/unearth" ${index:+-i "$index"} --no-binary -d "$folder" "$kokkos_sdist" >/dev/null
-    echo "$kokkos_sha256  $(echo "$folder"/*.tar.gz)" | sha256sum --check --quiet || die "$kokkos_sdist: the download has another SHA256 than the pinned one"
-    tar -xzf "$folder"/*.tar.gz -C "$folder"
+    unpack_sdist "$kokkos_sdist" "$kokkos_sha256" "$folder"
     cmake -S "$folder"/pykokkos-base-*/external/kokkos -B "$folder/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_STANDARD=20 \
         -DKokkos_ENABLE_OPENMP=ON -DKokkos_ENABLE_SERIAL=ON -DBUILD_SHARED_LIBS=OFF -DCMAKE_POSITION_INDEPENDENT_CODE=ON \
         -DCMAKE_INSTALL_PREFIX="$prefix/kokkos" >"$folder/log" 2>&1 && ninja -C "$folder/build" install >>"$folder/log" 2>&1 ||
         { tail -20 "$folder/log" >&2; die "Kokkos did not build"; }
     rm -rf "$folder"
     echo "$kokkos_sdist" >"$prefix/kokkos/.stamp"
+}
+
+# HEALPix is two C files, compiled with the program.
+install_healpix() {
+    [ "$(cat "$prefix/healpix/.stamp" 2>/dev/null)" = "$healpix_sdist" ] && return
+    local folder
+    folder=$(mktemp -d "$prefix/download.XXXXXX")
+    unpack_sdist "$healpix_sdist" "$healpix_sha256" "$folder"
+    mkdir -p "$prefix/healpix"
+    cp "$folder"/healpix-*/src/healpix.[ch] "$folder"/healpix-*/LICENSE.md "$prefix/healpix/"
+    rm -rf "$folder"
+    echo "$healpix_sdist" >"$prefix/healpix/.stamp"
 }
 
 if [ $with_system = 1 ]; then
@@ -228,5 +248,6 @@ rm -rf "$prefix"/download.*
 install_python_tools
 install_torch
 install_kokkos
+install_healpix
 say "ready: $prefix"
 [ "$prefix" = "${BLISS_DEPS:-$root/.deps}" ] || say "before building: export BLISS_DEPS=$prefix"

@@ -53,8 +53,10 @@ Command add_catalog(CLI::App& app) {
                     return k_exit_stopped;
                 }
                 if (comm.rank() == 0 && !common.dry_run) {
-                    fmt::print("{}: {} sources (p_source >= {}), {} candidates, {} field(s) of which {} failed\n",
-                               (std::filesystem::path(options->output) / "catalog.h5").string(), summary.sources, config.threshold,
+                    const std::string again =
+                        summary.seen_again > 0 ? fmt::format(" and {} seen again where fields overlap", summary.seen_again) : "";
+                    fmt::print("{}: {} sources (p_source >= {}){}, {} candidates, {} field(s) of which {} failed\n",
+                               (std::filesystem::path(options->output) / "catalog.h5").string(), summary.sources, config.threshold, again,
                                summary.candidates, summary.fields, summary.failed);
                 }
                 return summary.failed == 0 ? k_exit_done : k_exit_some_failed;

@@ -74,11 +74,11 @@ int run_catalog(const Options& options) {
                         "last",
                         e.first_mag, e.last_mag, e.mag_step, k_most_bins));
     }
-    const catalog::Catalog catalog = catalog::read_catalog(options.file);
+    const catalog::Catalog catalog =
+        options.field.empty() ? catalog::read_catalog(options.file) : catalog::read_field(options.file, parse_field_id(options.field));
     std::vector<const catalog::FieldRow*> fields;
     for (const catalog::FieldRow& row : catalog.fields) {
-        const bool wanted = options.field.empty() || FieldId{row.run, row.camcol, row.field} == parse_field_id(options.field);
-        if (row.status == 0 && wanted) fields.push_back(&row);
+        if (row.status == 0) fields.push_back(&row);
     }
     if (fields.size() != options.truth.size()) {
         throw ConfigError(
@@ -94,7 +94,8 @@ int run_catalog(const Options& options) {
                          .truth = truths[i],
                          .height_px = fields[i]->height_px,
                          .width_px = fields[i]->width_px,
-                         .samples = catalog::samples_of(catalog, *fields[i])});
+                         .samples = catalog::samples_of(catalog, *fields[i]),
+                         .draws = catalog.draws});
     }
     evaluation::EvaluationOptions choice = options.evaluation;
     choice.min_p_source = options.threshold ? *options.threshold : threshold_of(catalog);

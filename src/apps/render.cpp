@@ -18,25 +18,21 @@ struct Options {
 
 int run(const Options& options, const Common& common) {
     const auto config = read_config<inference::CatalogConfig>(options.config, common, comm::Communicator::self());
-    const catalog::Catalog catalog = catalog::read_catalog(options.catalog);
     const auto folder = std::filesystem::absolute(options.config).parent_path();
     const FieldId wanted = parse_field_id(options.field);
     const inference::FieldList fields = inference::list_fields(config.survey, folder);
     for (std::int64_t k = 0; k < fields.size(); ++k) {
         if (fields.id(k) != wanted) continue;
         const inference::FieldSource source = fields[k];
-        for (const catalog::FieldRow& row : catalog.fields) {
-            if (FieldId{row.run, row.camcol, row.field} != wanted) continue;
-            if (row.status != 0) {
-                throw DataError(fmt::format("{}: field {} failed ({})", options.catalog, options.field, catalog::text_of(row.reason)));
-            }
-            const survey::Frame frame = inference::read_field(config.survey, source);
-            const inference::RenderOptions render{.threshold = options.threshold ? *options.threshold : threshold_of(catalog)};
-            inference::write_render(options.output, frame, inference::render_model(catalog::sources_of(catalog, row), frame, render));
-            fmt::print("{}: model.fits, residual.fits, residual.png\n", options.output);
-            return k_exit_done;
+        const catalog::Catalog catalog = catalog::read_field(options.catalog, wanted);
+        if (const catalog::FieldRow& row = catalog.fields.front(); row.status != 0) {
+            throw DataError(fmt::format("{}: field {} failed ({})", options.catalog, options.field, catalog::text_of(row.reason)));
         }
-        throw DataError(fmt::format("{}: holds no field {}; bliss-mpi info lists those there are", options.catalog, options.field));
+        const survey::Frame frame = inference::read_field(config.survey, source);
+        const inference::RenderOptions render{.threshold = options.threshold ? *options.threshold : threshold_of(catalog)};
+        inference::write_render(options.output, frame, inference::render_model(catalog.sources, frame, render));
+        fmt::print("{}: model.fits, residual.fits, residual.png\n", options.output);
+        return k_exit_done;
     }
     throw ConfigError(
         fmt::format("{}: names no field {}; give the configuration the catalogue was made with", options.config, options.field));

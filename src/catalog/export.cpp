@@ -39,8 +39,10 @@ void append_member(std::string& out, const Member& member, const std::byte* row)
         case Member::Type::u32:
             out += std::to_string(value_at<std::uint32_t>(row, member.offset));
             break;
+        case Member::Type::f32:
         case Member::Type::f64: {
-            const auto value = value_at<double>(row, member.offset);
+            const double value =
+                member.type == Member::Type::f32 ? value_at<float>(row, member.offset) : value_at<double>(row, member.offset);
             std::isnan(value) ? void(out += "nan") : append_number(out, value);
             break;
         }
@@ -62,7 +64,7 @@ void export_csv(const Catalog& catalog, const std::filesystem::path& path, const
     for (const Member& member : source_members()) text.append(text.empty() ? "" : ",").append(member.name);
     text += '\n';
     for (const SourceRow& source : catalog.sources) {
-        if (!(source.p_source >= options.min_p_source)) continue;
+        if (!options.wants(source)) continue;
         const auto* row = reinterpret_cast<const std::byte*>(&source);
         const char* separator = "";
         for (const Member& member : source_members()) {
@@ -79,11 +81,10 @@ void export_ds9(const Catalog& catalog, const std::filesystem::path& path, const
     std::string text = "# Region file format: DS9 version 4.1\nglobal width=1\n";
     text += on_sky ? "icrs\n" : "image\n";
     for (const SourceRow& source : catalog.sources) {
-        if (!(source.p_source >= options.min_p_source)) continue;
+        if (!options.wants(source)) continue;
         const char* color = source.p_star >= 0.5 ? "cyan" : "magenta";
         if (on_sky)
-            text += fmt::format("circle({:.8f},{:.8f},{}\")", double{source.ra_deg}, double{source.dec_deg},
-                                options.ds9_radius_arcsec);
+            text += fmt::format("circle({:.8f},{:.8f},{}\")", double{source.ra_deg}, double{source.dec_deg}, options.ds9_radius_arcsec);
         else
             text += fmt::format("circle({:.3f},{:.3f},{})", source.x_px + 1, source.y_px + 1, options.ds9_radius_px);
         text += fmt::format(" # color={} text={{{:.2f}}}\n", color, double{source.mag});

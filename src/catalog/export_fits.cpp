@@ -29,8 +29,7 @@ std::vector<std::string> texts(std::span<const std::byte> rows, std::size_t row_
     return values;
 }
 
-fits::ColumnValues column_values(std::span<const std::byte> rows, std::size_t row_bytes, const Member& member,
-                                 std::size_t i) {
+fits::ColumnValues column_values(std::span<const std::byte> rows, std::size_t row_bytes, const Member& member, std::size_t i) {
     switch (member.type) {
         case Member::Type::i32:
             return elements<std::int32_t, std::int32_t>(rows, row_bytes, member.offset + 4 * i);
@@ -39,6 +38,8 @@ fits::ColumnValues column_values(std::span<const std::byte> rows, std::size_t ro
         // FITS has no plain unsigned 32-bit column.
         case Member::Type::u32:
             return elements<std::uint32_t, std::int64_t>(rows, row_bytes, member.offset + 4 * i);
+        case Member::Type::f32:
+            return elements<float, float>(rows, row_bytes, member.offset + 4 * i);
         case Member::Type::f64:
             return elements<double, double>(rows, row_bytes, member.offset + 8 * i);
         case Member::Type::text:
@@ -59,8 +60,8 @@ std::vector<fits::Column> columns(const std::vector<Row>& table, std::span<const
         for (std::size_t i = 0; i < count; ++i) {
             std::string name{member.name};
             if (count > 1) name.append("_").append(std::to_string(i));
-            all.push_back({std::move(name), fits_unit(member.unit), std::string{member.about},
-                           column_values(rows, sizeof(Row), member, i)});
+            all.push_back(
+                {std::move(name), fits_unit(member.unit), std::string{member.about}, column_values(rows, sizeof(Row), member, i)});
         }
     }
     return all;
@@ -74,7 +75,7 @@ void export_fits(const Catalog& catalog, const std::filesystem::path& path, cons
     for (FieldRow& field : fields) {
         const std::int64_t first = std::ssize(sources);
         for (const SourceRow& source : sources_of(catalog, field))
-            if (source.p_source >= options.min_p_source) sources.push_back(source);
+            if (options.wants(source)) sources.push_back(source);
         field.first_source = first;
         field.source_count = std::ssize(sources) - first;
     }

@@ -3,6 +3,8 @@
 #include "bliss/catalog/assignment.hpp"
 #include "bliss/core/check.hpp"
 
+#include "nanoflann_within.hpp"
+
 #include <nanoflann.hpp>
 
 #include <algorithm>
@@ -29,28 +31,10 @@ struct Cloud {
         }
     }
     [[nodiscard]] std::size_t kdtree_get_point_count() const { return points.size(); }
-    [[nodiscard]] double kdtree_get_pt(std::size_t i, std::size_t axis) const {
-        return axis == 0 ? points[i].x_px : points[i].y_px;
-    }
+    [[nodiscard]] double kdtree_get_pt(std::size_t i, std::size_t axis) const { return axis == 0 ? points[i].x_px : points[i].y_px; }
     template <class Box>
     bool kdtree_get_bbox(Box&) const {
         return false;
-    }
-};
-
-/// Collects what lies within a radius. Our own, since the library's changed its types between versions.
-struct Within {
-    double radius_squared;
-    std::vector<std::size_t> found;
-
-    [[nodiscard]] std::size_t size() const { return found.size(); }
-    [[nodiscard]] bool empty() const { return found.empty(); }
-    [[nodiscard]] bool full() const { return true; }
-    [[nodiscard]] double worstDist() const { return radius_squared; }
-    void sort() {}
-    bool addPoint(double distance_squared, std::size_t index) {
-        if (distance_squared < radius_squared) found.push_back(index);
-        return true;
     }
 };
 
@@ -107,8 +91,8 @@ private:
 
 }  // namespace
 
-std::vector<MatchedPair> match_positions(std::span<const PixelPosition> first, std::span<const PixelPosition> second,
-                                         double limit_px, const MayMatch& may_match) {
+std::vector<MatchedPair> match_positions(std::span<const PixelPosition> first, std::span<const PixelPosition> second, double limit_px,
+                                         const MayMatch& may_match) {
     BLISS_EXPECT(limit_px > 0, "a match has a limit");
     const std::vector<Edge> edges = candidates(first, second, limit_px, may_match);
     Groups groups{first.size() + second.size()};

@@ -8,8 +8,7 @@ namespace {
 
 using Type = Member::Type;
 
-#define BLISS_MEMBER(row, name, type, length, unit, about) \
-    { #name, type, offsetof(row, name), length, unit, about }
+#define BLISS_MEMBER(row, name, type, length, unit, about) {#name, type, offsetof(row, name), length, unit, about}
 
 constexpr Member k_source_members[] = {
     BLISS_MEMBER(SourceRow, field_index, Type::i64, 1, "", "row of /fields"),
@@ -62,6 +61,8 @@ constexpr Member k_source_members[] = {
         "alone in its tile, 16 in the mode catalogue (p_source at least the threshold), 32 the pixel at its "
         "place is not valid, 64 brighter than the model's prior (fields drawn from the likelihood: or at its bright end), 128 p_fit below "
         "0.001, 256 surroundings_sigma beyond 5"),
+    BLISS_MEMBER(SourceRow, primary, Type::i32, 1, "",
+                 "1 where its field owns its place on the sky; 0 where fields overlap and another one does, which sees the source, too"),
 };
 
 constexpr Member k_sample_members[] = {
@@ -79,6 +80,15 @@ constexpr Member k_sample_members[] = {
     BLISS_MEMBER(SampleRow, axis_ratio, Type::f64, 1, "", "minor to major axis of a galaxy; NaN for stars and without shapes"),
     BLISS_MEMBER(SampleRow, angle_deg, Type::f64, 1, "deg",
                  "major axis of a galaxy, from +x towards +y, 0 to 180; NaN for stars and without shapes"),
+    BLISS_MEMBER(SampleRow, primary, Type::i32, 1, "", "1 where its field owns its place on the sky, 0 where an overlapping one does"),
+};
+
+constexpr Member k_tile_members[] = {
+    BLISS_MEMBER(TileRow, field_index, Type::i64, 1, "", "row of /fields"),
+    BLISS_MEMBER(TileRow, tile_row, Type::i32, 1, "", "row of the model's tile"),
+    BLISS_MEMBER(TileRow, tile_col, Type::i32, 1, "", "column of the model's tile"),
+    BLISS_MEMBER(TileRow, p_count, Type::f32, k_tile_counts, "",
+                 "probability of 0, 1, 2 and of 3 or more sources, given the mode of the tiles asked before it"),
 };
 
 constexpr Member k_field_members[] = {
@@ -93,6 +103,8 @@ constexpr Member k_field_members[] = {
     BLISS_MEMBER(FieldRow, source_count, Type::i64, 1, "", "rows in /catalog"),
     BLISS_MEMBER(FieldRow, first_sample, Type::i64, 1, "", "first row in /samples"),
     BLISS_MEMBER(FieldRow, sample_count, Type::i64, 1, "", "rows in /samples, over all joint draws"),
+    BLISS_MEMBER(FieldRow, first_tile, Type::i64, 1, "", "first row in /tiles"),
+    BLISS_MEMBER(FieldRow, tile_count, Type::i64, 1, "", "rows in /tiles"),
     BLISS_MEMBER(FieldRow, expected_sources, Type::f64, 1, "",
                  "expected number of sources under the posterior, in tiles that see the sky; of fields drawn from the likelihood on all of "
                  "the image"),
@@ -137,22 +149,22 @@ constexpr bool covers(std::span<const Member> members, std::size_t row_bytes) {
 }
 static_assert(covers(k_source_members, sizeof(SourceRow)), "the list of members must follow SourceRow");
 static_assert(covers(k_sample_members, sizeof(SampleRow)), "the list of members must follow SampleRow");
+static_assert(covers(k_tile_members, sizeof(TileRow)), "the list of members must follow TileRow");
 static_assert(covers(k_field_members, sizeof(FieldRow)), "the list of members must follow FieldRow");
 
 }  // namespace
 
 std::span<const Member> source_members() { return k_source_members; }
 std::span<const Member> sample_members() { return k_sample_members; }
+std::span<const Member> tile_members() { return k_tile_members; }
 std::span<const Member> field_members() { return k_field_members; }
 
 std::span<const SourceRow> sources_of(const Catalog& catalog, const FieldRow& field) {
-    return std::span{catalog.sources}.subspan(static_cast<std::size_t>(field.first_source),
-                                              static_cast<std::size_t>(field.source_count));
+    return std::span{catalog.sources}.subspan(static_cast<std::size_t>(field.first_source), static_cast<std::size_t>(field.source_count));
 }
 
 std::span<const SampleRow> samples_of(const Catalog& catalog, const FieldRow& field) {
-    return std::span{catalog.samples}.subspan(static_cast<std::size_t>(field.first_sample),
-                                              static_cast<std::size_t>(field.sample_count));
+    return std::span{catalog.samples}.subspan(static_cast<std::size_t>(field.first_sample), static_cast<std::size_t>(field.sample_count));
 }
 
 }  // namespace bliss::catalog

@@ -1,5 +1,6 @@
 #include "bliss/catalog/writer.hpp"
 
+#include "bliss/catalog/sky_index.hpp"
 #include "bliss/comm/agree.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/core/ids.hpp"
@@ -7,38 +8,33 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 namespace bliss::catalog {
 
 namespace {
 
-struct FieldCounts {
-    std::int64_t index;
-    std::int64_t sources;
-    std::int64_t samples;
-};
-
-/// Where each field's rows start in /catalog and /samples, by field index; one more element: the number of all rows.
+/// Where each field's rows start in /catalog, /samples and /tiles, by field index; one more element: the number of all rows.
 struct Firsts {
     std::vector<std::int64_t> source{0};
     std::vector<std::int64_t> sample{0};
+    std::vector<std::int64_t> tile{0};
 };
 
 /// @throws DataError on all ranks when the fields' indices are not 0 ... n - 1 once each. @collective
-Firsts first_rows(const comm::Communicator& comm, std::span<const LocalField> fields) {
-    std::vector<FieldCounts> mine;
-    for (const LocalField& field : fields) mine.push_back({field.index, field.source_count, field.sample_count});
-    std::vector<FieldCounts> all = comm.gather_v(mine);
-    std::ranges::sort(all, {}, &FieldCounts::index);
+Firsts first_rows(const comm::Communicator& comm, const std::vector<LocalField>& fields) {
+    std::vector<LocalField> all = comm.gather_v(fields);
+    std::ranges::sort(all, {}, &LocalField::index);
     Firsts first;
     comm::agree_on(comm, [&] {
-        for (const auto& [index, sources, samples] : all) {
+        for (const LocalField& field : all) {
             const std::int64_t expected = std::ssize(first.source) - 1;
-            if (index != expected)
-                throw DataError("catalogue: field index " + std::to_string(index < expected ? index : expected) +
-                                (index < expected ? " is held twice" : " is held by no rank"));
-            first.source.push_back(first.source.back() + sources);
-            first.sample.push_back(first.sample.back() + samples);
+            if (field.index != expected)
+                throw DataError("catalogue: field index " + std::to_string(field.index < expected ? field.index : expected) +
+                                (field.index < expected ? " is held twice" : " is held by no rank"));
+            first.source.push_back(first.source.back() + field.source_count);
+            first.sample.push_back(first.sample.back() + field.sample_count);
+            first.tile.push_back(first.tile.back() + field.tile_count);
         }
     });
     return first;
@@ -114,6 +110,21 @@ void write_table(h5::File& file, const comm::Communicator& comm, std::span<const
     }
 }
 
+/// Writes the runs of all ranks. @collective
+void write_sky(h5::File& file, const comm::Communicator& comm, std::vector<SkyRow> mine) {
+    std::vector<SkyRow> all = comm.gather_v(mine, 0);
+    mine = {};
+    std::ranges::sort(all, {}, [](const SkyRow& run) { return std::pair{std::int64_t{run.pixel}, std::int64_t{run.first_source}}; });
+    std::int64_t runs = std::ssize(all);
+    comm.broadcast(runs);
+    if (runs == 0) return;
+    file.create_rows("sky", sky_members(), runs);
+    file.write_attribute("sky", "order", std::int64_t{k_sky_order});
+    file.write_attribute("sky", "scheme", "NESTED");
+    const std::vector<h5::RowRange> ranges(comm.rank() == 0 ? 1 : 0, h5::RowRange{0, runs});
+    file.write_rows("sky", sky_members(), ranges, std::as_bytes(std::span{all}));
+}
+
 }  // namespace
 
 void write_catalog(const std::filesystem::path& path, const comm::Communicator& comm, std::vector<LocalField> given, const RowLoaders& load,
@@ -131,14 +142,22 @@ void write_catalog(const std::filesystem::path& path, const comm::Communicator& 
         for (auto& row : rows) row.field_index = fields[i].index;
         return rows;
     };
-    Table<SourceRow> sources{"catalog", source_members(), {}, [&](std::size_t i) { return named(load.sources(positions[i]), i); }};
+    std::vector<SkyRow> sky;
+    Table<SourceRow> sources{"catalog", source_members(), {}, [&](std::size_t i) {
+                                 std::vector<SourceRow> of_field = named(load.sources(positions[i]), i);
+                                 append_runs(of_field, sources.of_field[i].first, sky);
+                                 return of_field;
+                             }};
     Table<SampleRow> samples{"samples", sample_members(), {}, [&](std::size_t i) { return named(load.samples(positions[i]), i); }};
+    Table<TileRow> tiles{"tiles", tile_members(), {}, [&](std::size_t i) { return named(load.tiles(positions[i]), i); }};
     Table<FieldRow> rows{"fields", field_members(), {}, [&](std::size_t i) {
                              FieldRow row = load.field(positions[i]);
                              row.first_source = sources.of_field[i].first;
                              row.source_count = sources.of_field[i].count;
                              row.first_sample = samples.of_field[i].first;
                              row.sample_count = samples.of_field[i].count;
+                             row.first_tile = tiles.of_field[i].first;
+                             row.tile_count = tiles.of_field[i].count;
                              return std::vector{row};
                          }};
     for (const LocalField& field : fields) {
@@ -146,6 +165,7 @@ void write_catalog(const std::filesystem::path& path, const comm::Communicator& 
         rows.of_field.push_back({field.index, 1});
         sources.of_field.push_back({first.source[index], field.source_count});
         samples.of_field.push_back({first.sample[index], field.sample_count});
+        tiles.of_field.push_back({first.tile[index], field.tile_count});
     }
 
     auto file = h5::File::create(path, comm);
@@ -156,11 +176,17 @@ void write_catalog(const std::filesystem::path& path, const comm::Communicator& 
     file.write_attribute("/", "model_sha256", provenance.model_sha256);
     file.create_rows("fields", field_members(), field_count);
     file.create_rows("catalog", source_members(), first.source.back());
-    const bool sampled = first.sample.back() > 0;
-    if (sampled) file.create_rows("samples", sample_members(), first.sample.back());
+    const bool sampled = provenance.draws > 0 || first.sample.back() > 0, tiled = first.tile.back() > 0;
+    if (sampled) {
+        file.create_rows("samples", sample_members(), first.sample.back());
+        file.write_attribute("samples", "draws", provenance.draws);
+    }
+    if (tiled) file.create_rows("tiles", tile_members(), first.tile.back());
     write_table(file, comm, fields, rows, round_bytes);
     write_table(file, comm, fields, sources, round_bytes);
     if (sampled) write_table(file, comm, fields, samples, round_bytes);
+    if (tiled) write_table(file, comm, fields, tiles, round_bytes);
+    write_sky(file, comm, std::move(sky));
     file.commit();
 }
 
@@ -171,17 +197,19 @@ void write_catalog(const std::filesystem::path& path, const Catalog& catalog) {
     };
     for (const FieldRow& row : catalog.fields) {
         if (!inside(row.first_source, row.source_count, catalog.sources.size()) ||
-            !inside(row.first_sample, row.sample_count, catalog.samples.size()))
-            throw DataError("catalogue: field " + to_string(FieldId{row.run, row.camcol, row.field}) + " names sources that are not there");
-        fields.push_back({std::ssize(fields), row.source_count, row.sample_count});
+            !inside(row.first_sample, row.sample_count, catalog.samples.size()) ||
+            !inside(row.first_tile, row.tile_count, catalog.tiles.size()))
+            throw DataError("catalogue: field " + to_string(FieldId{row.run, row.camcol, row.field}) + " names rows that are not there");
+        fields.push_back({std::ssize(fields), row.source_count, row.sample_count, row.tile_count});
     }
     const auto part = [](const auto& rows, std::int64_t first, std::int64_t count) {
         return std::vector(rows.begin() + first, rows.begin() + first + count);
     };
-    const RowLoaders load{
-        [&](std::size_t i) { return catalog.fields[i]; },
-        [&](std::size_t i) { return part(catalog.sources, catalog.fields[i].first_source, catalog.fields[i].source_count); },
-        [&](std::size_t i) { return part(catalog.samples, catalog.fields[i].first_sample, catalog.fields[i].sample_count); }};
+    const auto& of = catalog.fields;
+    const RowLoaders load{[&](std::size_t i) { return of[i]; },
+                          [&](std::size_t i) { return part(catalog.sources, of[i].first_source, of[i].source_count); },
+                          [&](std::size_t i) { return part(catalog.samples, of[i].first_sample, of[i].sample_count); },
+                          [&](std::size_t i) { return part(catalog.tiles, of[i].first_tile, of[i].tile_count); }};
     write_catalog(path, comm::Communicator::self(), std::move(fields), load, catalog);
 }
 

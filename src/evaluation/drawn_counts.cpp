@@ -48,6 +48,7 @@ double DrawnCounts::share_in(double probability) const {
 DrawnCounts count_draws(std::span<const FieldPair> fields, double box_px, double border_px) {
     DrawnCounts out;
     for (const FieldPair& field : fields) {
+        out.draws = std::max(out.draws, field.draws);
         for (const auto& row : field.samples) out.draws = std::max<std::int64_t>(out.draws, row.sample + 1);
     }
     if (out.draws == 0) return out;

@@ -53,6 +53,8 @@ Handle element_type(const Member& member, const Place& place) {
             return copy(H5T_STD_I64LE);
         case Member::Type::u32:
             return copy(H5T_STD_U32LE);
+        case Member::Type::f32:
+            return copy(H5T_IEEE_F32LE);
         case Member::Type::f64:
             return copy(H5T_IEEE_F64LE);
         case Member::Type::text:

@@ -70,7 +70,7 @@ const char* class_name(H5T_class_t type_class) {
 H5T_class_t expected_class(const Member& member) {
     if (member.type == Member::Type::text) return H5T_STRING;
     if (member.length > 1) return H5T_ARRAY;
-    return member.type == Member::Type::f64 ? H5T_FLOAT : H5T_INTEGER;
+    return member.type == Member::Type::f64 || member.type == Member::Type::f32 ? H5T_FLOAT : H5T_INTEGER;
 }
 
 }  // namespace
@@ -132,7 +132,14 @@ void Reader::check_row_bytes(const std::string& dataset, std::span<const Member>
         impl_->fail(dataset, "the row type has " + std::to_string(bytes) + " bytes, its members " + std::to_string(packed));
 }
 
-void Reader::read_into(const std::string& dataset, std::span<const Member> members, std::span<std::byte> rows) const {
+void Reader::check_range(const std::string& dataset, RowRange range) const {
+    const std::int64_t rows = row_count(dataset);
+    if (range.first < 0 || range.count < 0 || range.first > rows || range.count > rows - range.first)
+        impl_->fail(dataset, "has " + std::to_string(rows) + " rows, none from " + std::to_string(range.first) + " to " +
+                                 std::to_string(range.first + range.count) + "; the file is damaged");
+}
+
+void Reader::read_into(const std::string& dataset, std::span<const Member> members, std::int64_t first, std::span<std::byte> rows) const {
     const Place place = impl_->place(dataset);
     const Handle set = impl_->open_dataset(dataset);
     const Handle file_type{check(H5Dget_type(set.get()), "read the type", place), H5Tclose};
@@ -160,7 +167,11 @@ void Reader::read_into(const std::string& dataset, std::span<const Member> membe
     }
     const Handle type = detail::compound_type(members, place);
     if (rows.empty()) return;
-    check(H5Dread(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, rows.data()), "read rows", place);
+    const hsize_t begin = static_cast<hsize_t>(first), count = rows.size() / packed_row_bytes(members);
+    const Handle memory{check(H5Screate_simple(1, &count, nullptr), "describe rows", place), H5Sclose};
+    const Handle file{check(H5Dget_space(set.get()), "read the shape", place), H5Sclose};
+    check(H5Sselect_hyperslab(file.get(), H5S_SELECT_SET, &begin, nullptr, &count, nullptr), "choose rows", place);
+    check(H5Dread(set.get(), type.get(), memory.get(), file.get(), H5P_DEFAULT, rows.data()), "read rows", place);
 }
 
 }  // namespace bliss::h5

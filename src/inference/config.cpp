@@ -58,6 +58,7 @@ void describe(ConfigVisitor& visitor, CatalogConfig& config) {
     visitor.field("seed", config.seed, "of the draws", k_not_negative);
     visitor.field("reconstruct", config.reconstruct,
                   "write each field's posterior mean image and residual to reconstruction/ beside the catalogue");
+    visitor.field("tiles", config.tiles, "write each tile's posterior over its number of sources to /tiles (6 MB for an SDSS field)");
     visitor.field("independent_tiles", config.independent_tiles,
                   "tiles are told nothing of each other, for comparison: sources on borders suffer");
     visitor.field("sources_per_tile", config.sources_per_tile,

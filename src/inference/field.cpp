@@ -1,5 +1,6 @@
 #include "bliss/inference/field.hpp"
 
+#include "bliss/catalog/sky_index.hpp"
 #include "bliss/core/check.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/inference/posterior.hpp"
@@ -179,10 +180,10 @@ struct UnderPrior {
 
     /// Tells the networks the prior's source rate; what is left of it outside their training range moves the odds, as do types and fluxes.
     UnderPrior(const encoder::Model& model, const CatalogConfig& config, const survey::Frame& frame, FrameInput& input,
-               const at::Tensor& trunk, const FieldPrior& prior, double floor)
+               const at::Tensor& trunk, const FieldPrior& prior, double floor, bool with_tiles = false)
         : shift{model.prior, told_prior(model, prior), prior},
           chain{chain_of(model, config, input, trunk, prior, shift)},
-          found{find_sources(chain, floor)} {
+          found{find_sources(chain, floor, with_tiles)} {
         const auto is_off = [&](const Source& source) { return off_frame(frame, source.x_px.median, source.y_px.median); };
         for (const Source& source : found.sources) found.expected_sources -= is_off(source) ? source.p_source : 0;
         std::erase_if(found.sources, is_off);
@@ -301,7 +302,7 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
     result.timing.detect_s = lap(start);
     FieldPrior prior = wanted_prior(model_, config_);
     if (config_.prior.estimate && !by_likelihood_) prior = estimate_prior(model_, config_, frame, input, trunk, prior);
-    const UnderPrior under{model_, config_, frame, input, trunk, prior, config_.floor};
+    UnderPrior under{model_, config_, frame, input, trunk, prior, config_.floor, config_.tiles};
     result.timing.candidates_s = lap(start);
 
     const DrawKey key{static_cast<std::uint64_t>(config_.seed), number_of(frame.id)};
@@ -337,6 +338,8 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
             result.timing.reconstruct_s = lap(start);
         }
     }
+    result.tiles = std::move(under.found.tiles);
+    catalog::sort_by_sky(result.sources);
     warn_outside_training(model_.card, result.field, density, by_likelihood_, frame.source);
     return result;
 }

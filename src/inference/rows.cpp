@@ -142,6 +142,7 @@ catalog::SourceRow to_row(const survey::Frame& frame, const Source& c, const Typ
     if (c.ln_flux_e.median > limits.ln_flux_max_e) row.flags |= catalog::k_flag_above_prior;
     row.p_fit = catalog::k_nan;
     row.surroundings_sigma = catalog::k_nan;
+    row.primary = 1;
     return row;
 }
 
@@ -159,7 +160,8 @@ catalog::SampleRow to_row(const survey::Frame& frame, const SampledSource& s, co
                            .ln_flux_e = s.ln_flux_e,
                            .half_light_radius_px = nan,
                            .axis_ratio = nan,
-                           .angle_deg = nan};
+                           .angle_deg = nan,
+                           .primary = 1};  // settled when written, as that of sources
     if (!s.latents.empty()) {
         const simulator::Morphology shape = simulator::morphology_of(light);
         row.half_light_radius_px = shape.half_light_radius_px;

@@ -178,7 +178,7 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
     comm::agree_on(comm, [&] { made.emplace(std::move(loaded.model), config, precision, device); });
     Cataloguer& cataloguer = *made;
     const std::string configuration = resolved(config, cataloguer, precision, device);
-    const catalog::Provenance provenance{configuration, sha256_of_text(configuration), loaded.sha256, k_program_version};
+    const catalog::Provenance provenance{configuration, sha256_of_text(configuration), loaded.sha256, k_program_version, config.samples};
 
     std::string meaning;
     comm::agree_on(comm, [&] {
@@ -228,6 +228,7 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
         summary.failed = totals.failed;
         summary.candidates = totals.candidates;
         summary.sources = totals.sources;
+        summary.seen_again = totals.seen_again;
     }
     write_report(options.output / "run-report.json", comm, work,
                  {{"program_version", k_program_version},

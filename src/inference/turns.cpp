@@ -50,10 +50,19 @@ TileIndex most_probable_tile(const Candidate& candidate) {
     return std::ranges::max_element(weight, {}, [](const auto& of_tile) { return of_tile.second; })->first;
 }
 
+/// A tile's probabilities of 0, 1, ... sources; counts beyond the last one kept are added to it.
+catalog::TileRow tile_row(const TileIndex& tile, const std::vector<double>& probabilities) {
+    catalog::TileRow row{.field_index = 0, .tile_row = tile.row, .tile_col = tile.col, .p_count = {}};
+    for (std::size_t n = 0; n < probabilities.size(); ++n)
+        row.p_count[std::min(n, catalog::k_tile_counts - 1)] += static_cast<float>(probabilities[n]);
+    return row;
+}
+
 /// The mode by turns.
 class Mode {
 public:
-    Mode(const TileChain& chain, double floor) : chain_{chain}, floor_{floor}, drawn_{chain.nothing_drawn()} {
+    Mode(const TileChain& chain, double floor, bool with_tiles)
+        : chain_{chain}, floor_{floor}, with_tiles_{with_tiles}, drawn_{chain.nothing_drawn()} {
         for (std::int64_t turn = 0; turn < encoder::k_colours; ++turn) decide(turn);
         for (std::size_t k = 0; k < claims_.size(); ++k) of_tile_[claims_[k].candidate.tile].push_back(k);
     }
@@ -79,7 +88,8 @@ public:
         std::stable_sort(joined.begin(), joined.end(), [](const Candidate& a, const Candidate& b) {
             return std::tie(a.tile, a.slot) < std::tie(b.tile, b.slot);
         });
-        FieldSources out{std::vector<Source>(joined.size()), expected_};
+        std::ranges::sort(tiles_, {}, [](const catalog::TileRow& row) { return TileIndex{row.tile_row, row.tile_col}; });
+        FieldSources out{std::vector<Source>(joined.size()), expected_, std::move(tiles_)};
         tile::for_each_on_one_thread(std::ssize(joined), [&](std::int64_t i) {
             const auto k = static_cast<std::size_t>(i);
             out.sources[k] = summarize(joined[k], chain_.shape().tile_px);
@@ -97,6 +107,7 @@ private:
             const auto place = static_cast<std::int64_t>(k);
             const TileCount count = reader.count(place);
             expected_ += count.expected;
+            if (with_tiles_) tiles_.push_back(tile_row(tiles[k], reader.probabilities(place)));
             if (!(count.any >= k_share_before_joining * floor_)) continue;
             std::vector<Candidate> claims = reader.claims(place, tiles[k]);
             const bool decided = count.any >= k_decided;
@@ -189,6 +200,8 @@ private:
 
     const TileChain& chain_;
     double floor_;
+    bool with_tiles_;
+    std::vector<catalog::TileRow> tiles_;
     encoder::DrawnTiles drawn_;
     std::vector<Claim> claims_;
     std::map<TileIndex, std::vector<std::size_t>> of_tile_;
@@ -267,6 +280,6 @@ TileReader NetworkChain::ask(const std::vector<TileIndex>& tiles, const std::vec
     return {q, shape().tile_px};
 }
 
-FieldSources find_sources(const TileChain& chain, double floor) { return Mode{chain, floor}.join(); }
+FieldSources find_sources(const TileChain& chain, double floor, bool with_tiles) { return Mode{chain, floor, with_tiles}.join(); }
 
 }  // namespace bliss::inference

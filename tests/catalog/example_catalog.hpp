@@ -51,6 +51,7 @@ inline catalog::SourceRow example_source(std::int64_t index, std::int64_t i) {
     row.p_fit = 0.4;
     row.surroundings_sigma = -0.2;
     row.flags = 0xfffffff0u + static_cast<std::uint32_t>(i % 16);
+    row.primary = static_cast<std::int32_t>(i % 4 != 0);
     return row;
 }
 
@@ -68,7 +69,16 @@ inline catalog::SampleRow example_sample(std::int64_t index, std::int64_t i) {
             .ln_flux_e = 7.1,
             .half_light_radius_px = i % 2 ? std::nan("") : 1.8,
             .axis_ratio = i % 2 ? std::nan("") : 0.7,
-            .angle_deg = i % 2 ? std::nan("") : 101.0};
+            .angle_deg = i % 2 ? std::nan("") : 101.0,
+            .primary = static_cast<std::int32_t>(i % 5 != 0)};
+}
+
+/// Row `i` of the tiles of field `index`.
+inline catalog::TileRow example_tile(std::int64_t index, std::int64_t i) {
+    return {.field_index = index,
+            .tile_row = static_cast<std::int32_t>(i / 3),
+            .tile_col = static_cast<std::int32_t>(i % 3),
+            .p_count = {0.5F, 0.25F, 0.125F, 0.125F}};
 }
 
 /// Field `index` has `sources` sources; first_source is left to the writer.
@@ -93,12 +103,15 @@ inline catalog::FieldRow example_field(std::int64_t index, std::int64_t sources)
 inline std::int64_t example_count(std::int64_t index) { return index * 37 % 11 * 5; }
 /// Rows of its joint draws.
 inline std::int64_t example_samples(std::int64_t index) { return index * 37 % 11 * 3; }
+/// Its tiles.
+inline std::int64_t example_tiles(std::int64_t index) { return index * 37 % 11 * 2; }
 
 inline catalog::Provenance example_provenance() {
     return {.configuration = "seed = 1\nname = \"é\"\n",
             .configuration_sha256 = "abc",
             .model_sha256 = "",
-            .program_version = "0.1"};
+            .program_version = "0.1",
+            .draws = 5};
 }
 
 /// `count` fields with their sources.
@@ -110,6 +123,9 @@ inline catalog::Catalog example_catalog(std::int64_t count) {
         all.fields.back().first_source = std::ssize(all.sources);
         all.fields.back().first_sample = std::ssize(all.samples);
         all.fields.back().sample_count = example_samples(index);
+        all.fields.back().first_tile = std::ssize(all.tiles);
+        all.fields.back().tile_count = example_tiles(index);
+        for (std::int64_t i = 0; i < example_tiles(index); ++i) all.tiles.push_back(example_tile(index, i));
         for (std::int64_t i = 0; i < example_count(index); ++i) all.sources.push_back(example_source(index, i));
         for (std::int64_t i = 0; i < example_samples(index); ++i) all.samples.push_back(example_sample(index, i));
     }

@@ -8,6 +8,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <sstream>
 
@@ -57,11 +58,10 @@ catalog::SourceRow parse(const std::string& line) {
 TEST_CASE("a CSV export reads back to the same bits") {
     const test::TemporaryFolder folder;
     const catalog::Catalog catalog = test::example_catalog(6);
-    catalog::export_csv(catalog, folder / "a.csv");
+    catalog::export_csv(catalog, folder / "a.csv", {.primary_only = false});
     const auto lines = split(test::bytes_of(folder / "a.csv"), '\n');
     REQUIRE(lines.size() == catalog.sources.size() + 1);
-    CHECK_THAT(lines[0],
-               Catch::Matchers::StartsWith("field_index,run,camcol") && Catch::Matchers::EndsWith(",surroundings_sigma,flags"));
+    CHECK_THAT(lines[0], Catch::Matchers::StartsWith("field_index,run,camcol") && Catch::Matchers::EndsWith(",surroundings_sigma,flags,primary"));
     for (std::size_t i = 0; i < catalog.sources.size(); ++i) {
         const auto row = parse(lines[i + 1]);
         CHECK(std::memcmp(&row, &catalog.sources[i], sizeof row) == 0);
@@ -72,7 +72,7 @@ TEST_CASE("a CSV export reads back to the same bits") {
 TEST_CASE("a FITS export reads back with units") {
     const test::TemporaryFolder folder;
     const catalog::Catalog catalog = test::example_catalog(6);
-    catalog::export_fits(catalog, folder / "a.fits");
+    catalog::export_fits(catalog, folder / "a.fits", {.primary_only = false});
     auto file = fits::FitsFile::open(folder / "a.fits");
     file.select("CATALOG");
     CHECK(file.row_count() == std::ssize(catalog.sources));
@@ -106,27 +106,28 @@ TEST_CASE("DS9 regions are on the sky where there is a WCS, else in pixels that 
     star.x_px = 10;
     star.y_px = 20.25;
     catalog.sources = {star, galaxy};
-    catalog::export_ds9(catalog, folder / "sky.reg");
+    const catalog::ExportOptions all{.primary_only = false};
+    catalog::export_ds9(catalog, folder / "sky.reg", all);
     std::string text = test::bytes_of(folder / "sky.reg");
     CHECK_THAT(text, ContainsSubstring("\nicrs\n"));
     CHECK_THAT(text, ContainsSubstring("circle(336.50000200,-0.90000000,1.2\") # color=cyan"));
     CHECK_THAT(text, ContainsSubstring("circle(336.50000000,-0.90000000,1.2\") # color=magenta"));
 
     catalog.sources[1].ra_deg = std::nan("");
-    catalog::export_ds9(catalog, folder / "pixels.reg");
+    catalog::export_ds9(catalog, folder / "pixels.reg", all);
     text = test::bytes_of(folder / "pixels.reg");
     CHECK_THAT(text, ContainsSubstring("\nimage\n"));
     CHECK_THAT(text, ContainsSubstring("circle(11.000,21.250,3) # color=cyan"));
 }
 
-TEST_CASE("sources below the least probability are left out of every format") {
+TEST_CASE("sources below the least probability, or that another field owns, are left out of every format") {
     const test::TemporaryFolder folder;
     const catalog::Catalog catalog = test::example_catalog(6);
     const catalog::ExportOptions options{.min_p_source = 0.4};
     std::int64_t kept = 0;
-    for (const auto& source : catalog.sources) kept += source.p_source >= 0.4;
+    for (const auto& source : catalog.sources) kept += source.p_source >= 0.4 && source.primary != 0;
     REQUIRE(kept > 0);
-    REQUIRE(kept < std::ssize(catalog.sources));
+    REQUIRE(kept < std::ranges::count_if(catalog.sources, [](const auto& source) { return source.p_source >= 0.4; }));
     catalog::export_csv(catalog, folder / "a.csv", options);
     catalog::export_ds9(catalog, folder / "a.reg", options);
     catalog::export_fits(catalog, folder / "a.fits", options);
@@ -152,7 +153,6 @@ TEST_CASE("an export that cannot be written names the file and the reason, and l
                ContainsSubstring("no/a.csv") && ContainsSubstring("No such file or directory"));
     // A link to a device that is always full stands for a full disk.
     std::filesystem::create_symlink("/dev/full", folder / "full.csv.partial");
-    CHECK_THAT(reason([&] { catalog::export_csv(catalog, folder / "full.csv"); }),
-               ContainsSubstring("No space left on device"));
+    CHECK_THAT(reason([&] { catalog::export_csv(catalog, folder / "full.csv"); }), ContainsSubstring("No space left on device"));
     CHECK(std::filesystem::is_empty(folder.path()));
 }

@@ -23,9 +23,7 @@ namespace {
 struct Score {
     int pairs = 0;
     double cost = 0;
-    [[nodiscard]] bool better_than(const Score& other) const {
-        return pairs > other.pairs || (pairs == other.pairs && cost < other.cost);
-    }
+    [[nodiscard]] bool better_than(const Score& other) const { return pairs > other.pairs || (pairs == other.pairs && cost < other.cost); }
 };
 
 /// Tries every matching: left node by left node, each edge or none.

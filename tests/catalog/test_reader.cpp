@@ -9,6 +9,9 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <cmath>
+#include <tuple>
+
 using namespace bliss;
 using Catch::Matchers::ContainsSubstring;
 
@@ -75,4 +78,70 @@ TEST_CASE("what is no catalogue is refused with what is wrong") {
         test::write_bytes(folder / "short.h5", bytes.substr(0, size));
         CHECK_THAT(error_of(folder / "short.h5"), ContainsSubstring("short.h5"));
     }
+}
+
+TEST_CASE("one field is read without the others") {
+    const test::TemporaryFolder folder;
+    const auto path = folder / "whole.h5";
+    catalog::write_catalog(path, test::example_catalog(23));
+    const catalog::Catalog whole = catalog::read_catalog(path);
+    for (std::int32_t index = 0; index < 23; ++index) {
+        const catalog::Catalog one = catalog::read_field(path, {94, 1, index});
+        REQUIRE(one.fields.size() == 1);
+        CHECK(one.fields[0].field == index);
+        CHECK(one.draws == 5);
+        const auto sources = catalog::sources_of(whole, whole.fields[static_cast<std::size_t>(index)]);
+        const auto mine = catalog::sources_of(one, one.fields[0]);
+        REQUIRE(mine.size() == sources.size());
+        for (std::size_t i = 0; i < mine.size(); ++i) {
+            CHECK(mine[i].field_index == 0);
+            CHECK(mine[i].x_px == sources[i].x_px);
+        }
+        CHECK(catalog::samples_of(one, one.fields[0]).size() ==
+              catalog::samples_of(whole, whole.fields[static_cast<std::size_t>(index)]).size());
+        CHECK(std::ssize(one.tiles) == test::example_tiles(index));
+    }
+    try {
+        (void)catalog::read_field(path, {94, 1, 23});
+        FAIL("there is no such field");
+    } catch (const DataError& error) {
+        CHECK_THAT(error.what(), ContainsSubstring("holds no field 94-1-23"));
+    }
+}
+
+TEST_CASE("a cone is read by the index of the sky: what lies in it, no more and no less") {
+    const test::TemporaryFolder folder;
+    const auto path = folder / "whole.h5";
+    // Sources on a band across right ascension 0, by field from right to left; one has no place.
+    catalog::Catalog all = test::example_catalog(23);
+    for (std::size_t k = 0; k < all.sources.size(); ++k) {
+        all.sources[k].ra_deg = std::fmod(361.5 - 0.005 * static_cast<double>(k), 360);
+        all.sources[k].dec_deg = 0.4 * std::sin(static_cast<double>(k));
+    }
+    all.sources[40].ra_deg = std::nan("");
+    catalog::write_catalog(path, all);
+    for (const auto& [ra, dec, radius] :
+         {std::tuple{0.0, 0.0, 0.3}, {359.99, 0.2, 0.05}, {1.5, 0.0, 10.0}, {-0.1, 0.0, 0.2}, {180.0, 0.0, 1.0}}) {
+        const auto inside = [&](const catalog::SourceRow& s) {
+            const double off = std::remainder(s.ra_deg - ra, 360) * std::cos(s.dec_deg * 0.0174533);
+            return std::hypot(off, s.dec_deg - dec) < radius;
+        };
+        std::vector<double> expected, found;
+        for (const auto& source : all.sources) {
+            if (inside(source)) expected.push_back(source.x_px);
+        }
+        const catalog::Catalog cone = catalog::read_cone(path, {ra, dec}, radius);
+        std::int64_t in_fields = 0;
+        for (const catalog::FieldRow& field : cone.fields) {
+            for (const auto& source : catalog::sources_of(cone, field)) CHECK(source.field == field.field);
+            in_fields += field.source_count;
+        }
+        CHECK(in_fields == std::ssize(cone.sources));
+        for (const auto& source : cone.sources) found.push_back(source.x_px);
+        CHECK(found == expected);
+    }
+    catalog::Catalog no_sky = test::example_catalog(3);
+    for (auto& source : no_sky.sources) source.ra_deg = std::nan("");
+    catalog::write_catalog(folder / "no_sky.h5", no_sky);
+    CHECK_THROWS_AS(catalog::read_cone(folder / "no_sky.h5", {0, 0}, 1), DataError);
 }

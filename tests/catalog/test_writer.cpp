@@ -28,7 +28,8 @@ std::int64_t all_to_the_last(std::int64_t, int ranks) { return ranks - 1; }
 std::vector<catalog::LocalField> local_fields(const comm::Communicator& comm, Deal deal) {
     std::vector<catalog::LocalField> fields;
     for (std::int64_t index = k_fields - 1; index >= 0; --index)
-        if (deal(index, comm.size()) == comm.rank()) fields.push_back({index, test::example_count(index), test::example_samples(index)});
+        if (deal(index, comm.size()) == comm.rank())
+            fields.push_back({index, test::example_count(index), test::example_samples(index), test::example_tiles(index)});
     return fields;
 }
 
@@ -57,11 +58,20 @@ std::vector<catalog::SampleRow> samples_of(std::int64_t index) {
     return rows;
 }
 
+std::vector<catalog::TileRow> tiles_of(std::int64_t index) {
+    std::vector<catalog::TileRow> rows;
+    for (std::int64_t i = 0; i < test::example_tiles(index); ++i) {
+        rows.push_back(test::example_tile(index, i));
+        rows.back().field_index = -1;
+    }
+    return rows;
+}
+
 void write(const std::filesystem::path& path, const comm::Communicator& comm, Deal deal, std::int64_t round_bytes) {
     const auto fields = local_fields(comm, deal);
-    const catalog::RowLoaders load{[&](std::size_t i) { return field_of(fields[i].index); },
-                                   [&](std::size_t i) { return sources_of(fields[i].index); },
-                                   [&](std::size_t i) { return samples_of(fields[i].index); }};
+    const catalog::RowLoaders load{
+        [&](std::size_t i) { return field_of(fields[i].index); }, [&](std::size_t i) { return sources_of(fields[i].index); },
+        [&](std::size_t i) { return samples_of(fields[i].index); }, [&](std::size_t i) { return tiles_of(fields[i].index); }};
     catalog::write_catalog(path, comm, fields, load, test::example_provenance(), round_bytes);
 }
 
@@ -112,6 +122,18 @@ TEST_CASE("sources and fields come back in canonical order with their ranges fil
         }
     }
     CHECK(std::ssize(read.samples) == next_sample);
+    CHECK(read.draws == 5);
+    std::int64_t next_tile = 0;
+    for (std::int64_t index = 0; index < k_fields; ++index) {
+        const auto& field = read.fields[static_cast<std::size_t>(index)];
+        CHECK(std::int64_t{field.first_tile} == next_tile);
+        CHECK(std::int64_t{field.tile_count} == test::example_tiles(index));
+        for (std::int64_t i = 0; i < test::example_tiles(index); ++i, ++next_tile) {
+            const catalog::TileRow expected = test::example_tile(index, i);
+            CHECK(std::memcmp(&read.tiles[static_cast<std::size_t>(next_tile)], &expected, sizeof expected) == 0);
+        }
+    }
+    CHECK(std::ssize(read.tiles) == next_tile);
     CHECK(next > 0);
     CHECK(catalog::text_of(read.fields.front().reason) == "frame is missing");
     CHECK(catalog::text_of(read.fields.front().band) == "r");
@@ -153,10 +175,11 @@ TEST_CASE("a field that is doubled or missing is one error on all ranks") {
     const auto write_indices = [&](std::int64_t shift) {
         std::vector<catalog::LocalField> fields;
         for (std::int64_t index = 0; index < k_fields; ++index)
-            if (index % comm.size() == comm.rank()) fields.push_back({index == 7 ? index + shift : index, 0, 0});
+            if (index % comm.size() == comm.rank()) fields.push_back({index == 7 ? index + shift : index});
         return error_of([&] {
             const catalog::RowLoaders none{[&](std::size_t i) { return field_of(fields[i].index); },
                                            [](std::size_t) { return std::vector<catalog::SourceRow>{}; },
+                                           {},
                                            {}};
             catalog::write_catalog(folder / "a.h5", comm, fields, none, {});
         });
@@ -177,7 +200,8 @@ TEST_CASE("a rank that cannot load its sources fails all ranks with its reason a
         return sources_of(fields[i].index);
     };
     const auto samples = [&](std::size_t i) { return samples_of(fields[i].index); };
-    std::string message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {row, load, samples}, {}, 1); });
+    const auto tiles = [&](std::size_t i) { return tiles_of(fields[i].index); };
+    std::string message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {row, load, samples, tiles}, {}, 1); });
     CHECK_THAT(message, ContainsSubstring("journal: cannot read"));
     if (comm.size() > 1) CHECK_THAT(message, ContainsSubstring("rank " + std::to_string(failing) + ": "));
     comm.barrier();
@@ -189,7 +213,7 @@ TEST_CASE("a rank that cannot load its sources fails all ranks with its reason a
         if (comm.rank() == failing && !rows.empty()) rows.pop_back();
         return rows;
     };
-    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {row, too_few, samples}, {}); });
+    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {row, too_few, samples, tiles}, {}); });
     CHECK_THAT(message, ContainsSubstring("were announced"));
     const auto all = [&](std::size_t i) { return sources_of(fields[i].index); };
     const auto too_many = [&](std::size_t i) {
@@ -197,6 +221,6 @@ TEST_CASE("a rank that cannot load its sources fails all ranks with its reason a
         if (comm.rank() == failing) rows.push_back({});
         return rows;
     };
-    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {row, all, too_many}, {}); });
+    message = error_of([&] { catalog::write_catalog(folder / "a.h5", comm, fields, {row, all, too_many, tiles}, {}); });
     CHECK_THAT(message, ContainsSubstring("rows of /samples"));
 }

@@ -29,6 +29,7 @@ VENDOR = {
     r"hdf5\.h": {"h5"},
     r"fitsio\.h": {"fits"},
     r"wcslib|wcs\.h": {"survey"},
+    r"^healpix\.h": {"survey"},
     r"Kokkos_Core": {"simulator"},
     r"openssl/": {"core"},
     r"(torch|ATen|c10)/": {"tile", "encoder", "training", "inference", "apps"},

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <numeric>
 
 namespace {
 
@@ -30,14 +31,16 @@ std::string read(const std::filesystem::path& path, const JournalEntry& entry, s
 }
 
 /// Sections of field k; of some, some are empty.
-std::array<std::string, 3> sections(int k) {
+std::array<std::string, k_sections> sections(int k) {
     return {"field " + std::to_string(k), std::string(static_cast<std::size_t>(k % 3 * 500), static_cast<char>('a' + k)),
-            k % 2 ? "draws" : ""};
+            k % 2 ? "draws" : "", k % 2 ? "" : "tiles", std::string(static_cast<std::size_t>(k), 'p')};
 }
 
 void append(JournalWriter& journal, int k, std::int32_t status = 0) {
     const auto of_field = sections(k);
-    journal.append({94, 1, k}, status, {bytes(of_field[0]), bytes(of_field[1]), bytes(of_field[2])});
+    std::array<std::span<const std::byte>, k_sections> parts;
+    std::ranges::transform(of_field, parts.begin(), [](const std::string& text) { return bytes(text); });
+    journal.append({94, 1, k}, status, parts);
 }
 
 void write_journal(const std::filesystem::path& path, int fields) {
@@ -77,7 +80,7 @@ TEST_CASE("a journal that was cut off at any byte holds the records before it, w
     const std::string whole = contents(path);
     std::vector<std::int64_t> ends;  // of records
     for (const JournalEntry& entry : scan_journal(path, k_identity).entries)
-        ends.push_back(entry.offset + entry.bytes[0] + entry.bytes[1] + entry.bytes[2]);
+        ends.push_back(std::accumulate(entry.bytes.begin(), entry.bytes.end(), entry.offset));
     REQUIRE(ends.back() == std::ssize(whole));
     for (std::size_t size = 0; size <= whole.size(); ++size) {
         put(cut, whole.substr(0, size));

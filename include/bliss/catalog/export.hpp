@@ -9,6 +9,11 @@ namespace bliss::catalog {
 /// Which sources are exported, and how DS9 draws them.
 struct ExportOptions {
     double min_p_source = 0;         ///< sources less probable than this are left out
+    bool primary_only = true;        ///< so are those that another, overlapping field owns
+
+    [[nodiscard]] bool wants(const SourceRow& source) const {
+        return source.p_source >= min_p_source && (source.primary != 0 || !primary_only);
+    }
     double ds9_radius_px = 3;        ///< circles in image coordinates
     double ds9_radius_arcsec = 1.2;  ///< circles on the sky
 };

@@ -13,7 +13,7 @@
 namespace bliss::catalog {
 
 /// Version of the file layout below; raised whenever a member or its meaning changes.
-inline constexpr std::int64_t k_schema_version = 4;
+inline constexpr std::int64_t k_schema_version = 5;
 
 /// Bits of `flags`.
 enum Flag : std::uint32_t {
@@ -82,6 +82,7 @@ struct SourceRow {
     double p_fit;                 ///< posterior predictive p-value of the pixels within one FWHM of the PSF; NaN with fewer than 8 draws
     double surroundings_sigma;  ///< light within 12 px that the posterior does not expect, in predictive standard deviations; NaN likewise
     std::uint32_t flags;
+    std::int32_t primary;  ///< 1: this field owns its place (ownership.hpp); 0: another one does, which sees the source, too
 };
 
 /// One source of one joint draw from a field's posterior.
@@ -98,6 +99,18 @@ struct SampleRow {
     double half_light_radius_px;  ///< of galaxies, above the atmosphere, circularised; NaN for stars, as the next two
     double axis_ratio;            ///< minor / major
     double angle_deg;             ///< of the major axis, from +x (columns) towards +y (rows), 0 ... 180
+    std::int32_t primary;         ///< 1: this field owns its place
+};
+
+/// What is kept of a tile's posterior over its count: P(0), P(1), P(2), and that of 3 or more.
+inline constexpr std::size_t k_tile_counts = 4;
+
+/// One of the model's tiles, where asked for: how many sources it holds, given the mode of the tiles of earlier turns.
+struct TileRow {
+    std::int64_t field_index;  ///< row of /fields
+    std::int32_t tile_row;
+    std::int32_t tile_col;
+    float p_count[k_tile_counts];
 };
 
 /// One field of the run. What is not known of a failed field is NaN.
@@ -113,6 +126,8 @@ struct FieldRow {
     std::int64_t source_count;  ///< rows in /catalog
     std::int64_t first_sample;  ///< first row in /samples
     std::int64_t sample_count;  ///< rows in /samples, over all draws
+    std::int64_t first_tile;    ///< first row in /tiles
+    std::int64_t tile_count;    ///< rows in /tiles
     double expected_sources;    ///< under the posterior, in the tiles asked (decision 21); star fields: on all of the frame
     double ra_deg = k_nan;      ///< of the frame's centre
     double dec_deg = k_nan;
@@ -142,6 +157,7 @@ using Member = h5::Member;
 /// Members of a row type, in order. The list's end is the row's end: nothing is left out.
 [[nodiscard]] std::span<const Member> source_members();
 [[nodiscard]] std::span<const Member> sample_members();
+[[nodiscard]] std::span<const Member> tile_members();
 [[nodiscard]] std::span<const Member> field_members();
 
 /// What was run to make a catalogue; root attributes of the file.
@@ -150,12 +166,14 @@ struct Provenance {
     std::string configuration_sha256{};
     std::string model_sha256{};
     std::string program_version{};
+    std::int64_t draws = 0;   ///< joint draws of each field; attribute of /samples, which is there where they are
 };
 
 /// A catalogue in memory: what one catalog.h5 holds.
 struct Catalog : Provenance {
     std::vector<SourceRow> sources;
     std::vector<SampleRow> samples;   ///< empty where none were drawn
+    std::vector<TileRow> tiles;       ///< empty where they were not asked for
     std::vector<FieldRow> fields;
 };
 

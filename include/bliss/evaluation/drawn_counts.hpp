@@ -16,7 +16,7 @@ struct RankInterval {
 
 /// How many sources joint draws hold, against the labelled truth.
 struct DrawnCounts {
-    std::int64_t draws = 0;   ///< up to the last one with a source in any field; 0: the catalogue holds none
+    std::int64_t draws = 0;   ///< 0: the catalogue holds none
     double drawn = 0;         ///< mean over the draws of the sources in all boxes
     double truth = 0;
     std::int64_t boxes = 0;

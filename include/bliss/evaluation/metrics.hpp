@@ -35,6 +35,7 @@ struct FieldPair {
     std::int64_t height_px = 0;
     std::int64_t width_px = 0;
     std::span<const catalog::SampleRow> samples = {};   ///< joint draws, if there are any
+    std::int64_t draws = 0;                             ///< how many: trailing ones may be empty
 };
 
 /// Counts and errors of the sources in one interval of magnitude. Ratios are NaN where they have no denominator.

@@ -13,12 +13,6 @@
 
 namespace bliss::h5 {
 
-/// Consecutive rows of a dataset.
-struct RowRange {
-    std::int64_t first = 0;
-    std::int64_t count = 0;
-};
-
 /// A new HDF5 file that all ranks of a communicator write together, under the name PATH.partial until `commit`.
 ///
 /// The bytes depend on the rows and attributes only, not on the number of ranks: no times, no fill values, space allotted

@@ -1,14 +1,21 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
 namespace bliss::h5 {
 
+/// Consecutive rows of a dataset.
+struct RowRange {
+    std::int64_t first = 0;
+    std::int64_t count = 0;
+};
+
 /// One member of a row type: a packed struct whose memory layout is the file's layout.
 struct Member {
-    enum class Type { i32, i64, u32, f64, text };
+    enum class Type { i32, i64, u32, f32, f64, text };
     std::string_view name;
     Type type;
     std::size_t offset;      ///< bytes from the start of the row
@@ -21,6 +28,7 @@ struct Member {
         switch (type) {
             case Type::i32:
             case Type::u32:
+            case Type::f32:
                 return 4 * length;
             case Type::i64:
             case Type::f64:

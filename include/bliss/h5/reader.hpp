@@ -36,9 +36,17 @@ public:
     template <class Row>
     [[nodiscard]] std::vector<Row> read_rows(const std::string& dataset, std::span<const Member> members) const {
         static_assert(std::is_trivially_copyable_v<Row>);
+        return read_rows<Row>(dataset, members, {0, row_count(dataset)});
+    }
+
+    /// Some of its rows; no others are read. @throws also when the dataset does not hold them
+    template <class Row>
+    [[nodiscard]] std::vector<Row> read_rows(const std::string& dataset, std::span<const Member> members, RowRange range) const {
+        static_assert(std::is_trivially_copyable_v<Row>);
         check_row_bytes(dataset, members, sizeof(Row));
-        std::vector<Row> rows(static_cast<std::size_t>(row_count(dataset)));
-        read_into(dataset, members, std::as_writable_bytes(std::span{rows}));
+        check_range(dataset, range);
+        std::vector<Row> rows(static_cast<std::size_t>(range.count));
+        read_into(dataset, members, range.first, std::as_writable_bytes(std::span{rows}));
         return rows;
     }
 
@@ -50,7 +58,8 @@ private:
     struct Impl;
     explicit Reader(std::unique_ptr<Impl> impl);
     void check_row_bytes(const std::string& dataset, std::span<const Member> members, std::size_t bytes) const;
-    void read_into(const std::string& dataset, std::span<const Member> members, std::span<std::byte> rows) const;
+    void check_range(const std::string& dataset, RowRange range) const;
+    void read_into(const std::string& dataset, std::span<const Member> members, std::int64_t first, std::span<std::byte> rows) const;
 
     std::unique_ptr<Impl> impl_;
 };

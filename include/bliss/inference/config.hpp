@@ -49,6 +49,7 @@ struct CatalogConfig {
     std::int64_t seed = 1;             ///< of the draws
     bool reconstruct = false;          ///< images of what the posterior expects are written beside the catalogue; a field whose
                                        ///< images cannot be written has failed
+    bool tiles = false;                ///< each tile's posterior over its count, to /tiles
     bool independent_tiles = false;    ///< tiles are told nothing of each other: for comparison
     double sources_per_tile = 0;       ///< prior rate of the survey, sources above the model's limit; 0: the model's own
     encoder::DeviceChoice device = encoder::DeviceChoice::automatic;

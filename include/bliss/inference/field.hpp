@@ -30,8 +30,9 @@ public:
 
     struct Result {
         catalog::FieldRow field{};
-        std::vector<catalog::SourceRow> sources;
+        std::vector<catalog::SourceRow> sources;   ///< in the order of sky pixels (catalog::sort_by_sky), then of tiles
         std::vector<catalog::SampleRow> samples;   ///< of all draws, one after the other
+        std::vector<catalog::TileRow> tiles;       ///< where asked for; of crowded fields what the networks say, not the likelihood
         Image<float> expected;                     ///< posterior mean of the sources' electrons, where asked for
         Timing timing;
     };

@@ -20,7 +20,8 @@ struct RunSummary {
     std::int64_t left = 0;  ///< not done: the program was asked to stop, or this is a dry run; then no catalogue was written
     std::int64_t failed = 0;
     std::int64_t candidates = 0;
-    std::int64_t sources = 0;   ///< in the mode catalogue
+    std::int64_t sources = 0;   ///< in the mode catalogue, each once where fields overlap
+    std::int64_t seen_again = 0;  ///< rows of the mode catalogue that another field owns
 };
 
 /// Catalogues all fields of a survey: rank 0 hands them out, each rank keeps what it finished in a journal (output/journal), and at the end

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "bliss/catalog/schema.hpp"
 #include "bliss/encoder/neighbours.hpp"
 #include "bliss/inference/candidates.hpp"
 #include "bliss/inference/posterior.hpp"
@@ -76,6 +77,7 @@ private:
 struct FieldSources {
     std::vector<Source> sources;         ///< in the order of tile rows, columns, slots
     double expected_sources = 0;         ///< posterior mean count of the tiles that see anything
+    std::vector<catalog::TileRow> tiles; ///< where asked for: the tiles that see anything, row by row
 };
 
 /// The frame's most probable catalogue, with what is uncertain about it.
@@ -83,7 +85,7 @@ struct FieldSources {
 /// Turn by turn, a tile that more probably than not holds a source, given what earlier turns hold, is taken to hold its most probable
 /// ones. What tiles say of one source is then joined: "in tile a" or, a being empty, "in tile b" exclude one another, so the
 /// probability that one of them holds it is 1 - (1 - p_a)(1 - p_b | a empty) ..., each factor asked of the network, and the source's
-/// posterior is the mixture. @param floor least p_source of what is returned
-[[nodiscard]] FieldSources find_sources(const TileChain& chain, double floor);
+/// posterior is the mixture. @param floor least p_source of what is returned @param with_tiles also each tile's count
+[[nodiscard]] FieldSources find_sources(const TileChain& chain, double floor, bool with_tiles = false);
 
 }  // namespace bliss::inference

@@ -23,7 +23,7 @@ struct JournalIdentity {
 };
 
 /// Parts of a record, each with a checksum of its own so that one can be read without the others.
-inline constexpr std::size_t k_sections = 3;
+inline constexpr std::size_t k_sections = 5;
 
 /// Where a field's record stands in its journal.
 struct JournalEntry {
