@@ -130,6 +130,9 @@ stop() {
         for pid in "$folder"/slurmd-*.pid "$folder/slurmctld.pid" "$folder/munge/munged.pid"; do alive "$pid" && sleep 0.1 && continue 2; done
         break
     done
+    for pid in "$folder"/slurmd-*.pid "$folder/slurmctld.pid" "$folder/munge/munged.pid"; do
+        ! alive "$pid" || die "process $(cat "$pid") of $pid does not end; end it with kill -9"
+    done
     say "stopped"
 }
 

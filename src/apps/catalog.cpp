@@ -13,6 +13,7 @@ Command add_catalog(CLI::App& app) {
         std::string threshold, floor, samples;
         bool reconstruct = false;
         bool fresh = false;
+        std::int64_t most_failures = inference::RunOptions{}.most_failures;
         std::vector<std::string> fields;
     };
     auto options = std::make_shared<Options>();
@@ -28,6 +29,11 @@ Command add_catalog(CLI::App& app) {
                      "with --samples: also write each field's posterior mean image and residual, FITS and a picture, to reconstruction/");
     parser->add_option("--field", options->fields, "only these fields (RUN-CAMCOL-FIELD; generic images are 0-0-0, 0-0-1, ...)");
     parser->add_flag("--fresh", options->fresh, "start over: remove what an earlier, unfinished run kept in OUTPUT/journal");
+    parser
+        ->add_option("--most-failures", options->most_failures,
+                     "end the run when so many fields in a row have failed on a rank, which may be the machine's fault; 0: never")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
     parser->footer("Ranks share the fields: srun bliss-mpi catalog CONFIG, or mpirun -n 4 bliss-mpi catalog CONFIG.");
     return {parser,
             [options](const Common& common, const comm::Communicator& comm) {
@@ -44,7 +50,8 @@ Command add_catalog(CLI::App& app) {
                 }
                 const auto compute = start_compute(common, comm);
                 const auto folder = std::filesystem::absolute(options->config).parent_path();
-                const auto summary = inference::run(config, {options->output, folder, common.dry_run, options->fresh}, comm);
+                const auto summary =
+                    inference::run(config, {options->output, folder, common.dry_run, options->fresh, options->most_failures}, comm);
                 if (summary.left > 0 && !common.dry_run) {
                     if (comm.rank() == 0) {
                         fmt::print("stopped with {} of {} field(s) left; the same command goes on with them\n", summary.left,

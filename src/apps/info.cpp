@@ -2,11 +2,17 @@
 #include "bliss/core/error.hpp"
 #include "bliss/core/ids.hpp"
 #include "bliss/encoder/model.hpp"
+#include "bliss/shard/journal.hpp"
 #include "command.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <sstream>
 #include <utility>
+#include <vector>
 
 namespace bliss::apps {
 namespace {
@@ -23,25 +29,80 @@ void print_warnings(const catalog::FieldRow& f) {
     }
 }
 
+/// Of the fields of a large catalogue, so many and those that failed.
+constexpr std::int64_t k_most_fields = 200;
+
 void print_catalog(const std::string& path) {
-    const catalog::Catalog catalog = catalog::read_catalog(path);
-    std::int64_t in_mode = 0;
-    for (const auto& row : catalog.sources) in_mode += (row.flags & catalog::k_flag_mode) != 0 ? 1 : 0;
-    fmt::print("{}: catalogue, schema {}, made by bliss-mpi {}\n", path, catalog::k_schema_version, catalog.program_version);
-    fmt::print("  {} field(s), {} candidates, {} sources in the mode catalogue, {} rows of joint draws\n", catalog.fields.size(),
-               catalog.sources.size(), in_mode, catalog.samples.size());
-    fmt::print("  model SHA256 {}\n  configuration SHA256 {}\n", catalog.model_sha256, catalog.configuration_sha256);
+    const catalog::Overview overview = catalog::read_overview(path);
+    fmt::print("{}: catalogue, schema {}, made by bliss-mpi {}\n", path, catalog::k_schema_version, overview.program_version);
+    fmt::print("  {} field(s), {} candidates, {} sources in the mode catalogue{}, {} rows of {} joint draws\n", overview.fields,
+               overview.sources, overview.mode_primary,
+               overview.mode > overview.mode_primary
+                   ? fmt::format(" and {} seen again where fields overlap", overview.mode - overview.mode_primary)
+                   : "",
+               overview.samples, overview.draws);
+    fmt::print("  model SHA256 {}\n  configuration SHA256 {}\n", overview.model_sha256, overview.configuration_sha256);
     fmt::print("\n{:>16} {:>4} {:>11} {:>10} {:>9} {:>7} {:>9} {:>6}  {}\n", "field", "band", "pixels", "candidates", "expected", "FWHM",
                "backgr.", "valid", "status");
-    for (const auto& f : catalog.fields) {
-        fmt::print("{:>16} {:>4} {:>11} {:>10} {:>9.1f} {:>4.2f} px {:>7.1f} e {:>6.3f}  {}\n",
-                   to_string(FieldId{f.run, f.camcol, f.field}), catalog::text_of(f.band),
-                   fmt::format("{}x{}", std::int64_t{f.height_px}, std::int64_t{f.width_px}), std::int64_t{f.source_count},
-                   double{f.expected_sources}, double{f.psf_fwhm_px}, double{f.background_e}, double{f.valid_share},
-                   f.status == 0 ? "done" : fmt::format("failed: {}", catalog::text_of(f.reason)));
+    constexpr std::int64_t k_at_once = 4096;
+    std::int64_t failed = 0, left_out = 0;
+    for (std::int64_t first = 0; first < overview.fields; first += k_at_once) {
+        const auto rows = catalog::read_field_rows(path, first, std::min(k_at_once, overview.fields - first));
+        for (std::size_t k = 0; k < rows.size(); ++k) {
+            const catalog::FieldRow& f = rows[k];
+            failed += f.status != 0 ? 1 : 0;
+            if (first + static_cast<std::int64_t>(k) >= k_most_fields && (f.status == 0 || failed > k_most_fields)) {
+                ++left_out;
+                continue;
+            }
+            fmt::print("{:>16} {:>4} {:>11} {:>10} {:>9.1f} {:>4.2f} px {:>7.1f} e {:>6.3f}  {}\n",
+                       to_string(FieldId{f.run, f.camcol, f.field}), catalog::text_of(f.band),
+                       fmt::format("{}x{}", std::int64_t{f.height_px}, std::int64_t{f.width_px}), std::int64_t{f.source_count},
+                       double{f.expected_sources}, double{f.psf_fwhm_px}, double{f.background_e}, double{f.valid_share},
+                       f.status == 0 ? "done" : fmt::format("failed: {}", catalog::text_of(f.reason)));
+            print_warnings(f);
+        }
     }
-    for (const auto& f : catalog.fields) print_warnings(f);
-    fmt::print("\n{}\n", catalog.configuration);
+    if (left_out > 0) fmt::print("  and {} fields more; {} of all failed\n", left_out, failed);
+    fmt::print("\n{}\n", overview.configuration);
+}
+
+/// @return fields that are done, by the last word on each
+void print_journal(const std::filesystem::path& path, std::map<FieldId, std::int32_t>& status) {
+    const shard::JournalContent content = shard::scan_journal(path);
+    std::int64_t failed = 0, bytes = 0;
+    for (const shard::JournalEntry& entry : content.entries) {
+        failed += entry.status != 0 ? 1 : 0;
+        for (const std::int64_t of_section : entry.bytes) bytes += of_section;
+        status[entry.id] = entry.status;
+    }
+    fmt::print("{}: journal, {} field(s) of which {} failed, {:.1f} MB{}{}\n", path.string(), content.entries.size(), failed,
+               1e-6 * static_cast<double>(bytes),
+               content.torn_bytes > 0 ? fmt::format(", {} bytes of a field that was not finished", content.torn_bytes) : "",
+               content.damaged_bytes > 0 ? fmt::format(", {} damaged bytes", content.damaged_bytes) : "");
+}
+
+void print_identity(const std::filesystem::path& journal) {
+    std::istringstream lines{shard::scan_journal(journal).identity};
+    for (std::string line; std::getline(lines, line);) fmt::print("  {}\n", line);
+}
+
+/// A run's output folder, or its folder of journals: what stands in the journals, taken together.
+void print_folder(const std::filesystem::path& folder) {
+    const auto journals = std::filesystem::is_directory(folder / "journal") ? folder / "journal" : folder;
+    std::vector<std::filesystem::path> paths;
+    for (const auto& entry : std::filesystem::directory_iterator{journals}) {
+        if (entry.path().extension() == ".journal") paths.push_back(entry.path());
+    }
+    std::ranges::sort(paths);  // by attempt: of two records of a field the later one counts
+    const auto catalog = folder / "catalog.h5";
+    if (paths.empty() && std::filesystem::exists(catalog)) return print_catalog(catalog.string());
+    if (paths.empty()) throw DataError(fmt::format("{}: holds no journal and no catalogue", folder.string()));
+    std::map<FieldId, std::int32_t> status;
+    for (const auto& path : paths) print_journal(path, status);
+    const auto failed = std::ranges::count_if(status, [](const auto& field) { return field.second != 0; });
+    fmt::print("{} field(s) done, {} failed, which the next attempt tries again\n", std::ssize(status) - failed, failed);
+    print_identity(paths.front());
 }
 
 void print_tensors(const std::string& path) {
@@ -84,12 +145,26 @@ void print_tensors(const std::string& path) {
 
 Command add_info(CLI::App& app) {
     auto path = std::make_shared<std::string>();
-    CLI::App* parser = app.add_subcommand("info", "what a model, catalogue, checkpoint or galaxy decoder holds");
-    parser->add_option("file", *path, "model.safetensors, catalog.h5, checkpoint.safetensors or galaxies.safetensors")->required();
+    CLI::App* parser = app.add_subcommand("info", "what a model, catalogue, journal, checkpoint or galaxy decoder holds");
+    parser
+        ->add_option("file", *path,
+                     "model.safetensors, catalog.h5, a .journal, the output folder of an unfinished run, checkpoint.safetensors or "
+                     "galaxies.safetensors")
+        ->required();
     return {parser, [path](const Common&, const comm::Communicator& comm) {
                 if (comm.rank() != 0) return k_exit_done;
-                if (is_hdf5(*path)) print_catalog(*path);
-                else print_tensors(*path);
+                if (std::filesystem::is_directory(*path)) {
+                    print_folder(*path);
+                } else if (is_hdf5(*path)) {
+                    print_catalog(*path);
+                } else if (shard::is_journal(*path)) {
+                    std::map<FieldId, std::int32_t> status;
+                    print_journal(*path, status);
+                    for (const auto& [id, failed] : status) fmt::print("  {}{}\n", to_string(id), failed != 0 ? ", failed" : "");
+                    print_identity(*path);
+                } else {
+                    print_tensors(*path);
+                }
                 return k_exit_done;
             }};
 }

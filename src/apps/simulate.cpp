@@ -32,7 +32,8 @@ Command add_simulate(CLI::App& app) {
     CLI::App* parser = app.add_subcommand("simulate", "prior -> frames as FITS with their truth");
     parser->add_option("config", options->config, "simulation configuration (TOML)")->required();
     parser->add_option("-o,--output", options->output, "folder of the frames")->default_val("out/simulated");
-    return {parser, [options](const Common& common, const comm::Communicator& comm) {
+    return {parser,
+            [options](const Common& common, const comm::Communicator& comm) {
                 const auto config = read_config<simulator::FramesConfig>(options->config, common, comm);
                 const auto compute = start_compute(common, comm);
                 std::optional<simulator::GalaxyDecoder> decoder;

@@ -154,9 +154,16 @@ Overview read_overview(const std::filesystem::path& path) {
     const h5::Reader reader = open(path, overview);
     overview.fields = reader.row_count("fields");
     overview.sources = reader.row_count("catalog");
+    overview.mode = reader.read_integer_attribute("catalog", "mode_rows");
+    overview.mode_primary = reader.read_integer_attribute("catalog", "mode_primary_rows");
     overview.samples = optional_count(reader, "samples");
     overview.tiles = optional_count(reader, "tiles");
     return overview;
+}
+
+std::vector<FieldRow> read_field_rows(const std::filesystem::path& path, std::int64_t first, std::int64_t count) {
+    Provenance provenance;
+    return open(path, provenance).read_rows<FieldRow>("fields", field_members(), {first, count});
 }
 
 }  // namespace bliss::catalog

@@ -127,8 +127,8 @@ void write_sky(h5::File& file, const comm::Communicator& comm, std::vector<SkyRo
 
 }  // namespace
 
-void write_catalog(const std::filesystem::path& path, const comm::Communicator& comm, std::vector<LocalField> given, const RowLoaders& load,
-                   const Provenance& provenance, std::int64_t round_bytes) {
+ModeCounts write_catalog(const std::filesystem::path& path, const comm::Communicator& comm, std::vector<LocalField> given,
+                         const RowLoaders& load, const Provenance& provenance, std::int64_t round_bytes) {
     const Firsts first = first_rows(comm, given);
     const std::int64_t field_count = std::ssize(first.source) - 1;
 
@@ -143,9 +143,15 @@ void write_catalog(const std::filesystem::path& path, const comm::Communicator& 
         return rows;
     };
     std::vector<SkyRow> sky;
+    ModeCounts mode;
     Table<SourceRow> sources{"catalog", source_members(), {}, [&](std::size_t i) {
                                  std::vector<SourceRow> of_field = named(load.sources(positions[i]), i);
                                  append_runs(of_field, sources.of_field[i].first, sky);
+                                 for (const SourceRow& row : of_field) {
+                                     if ((row.flags & k_flag_mode) == 0) continue;
+                                     ++mode.rows;
+                                     mode.primary += row.primary != 0 ? 1 : 0;
+                                 }
                                  return of_field;
                              }};
     Table<SampleRow> samples{"samples", sample_members(), {}, [&](std::size_t i) { return named(load.samples(positions[i]), i); }};
@@ -187,7 +193,11 @@ void write_catalog(const std::filesystem::path& path, const comm::Communicator& 
     if (sampled) write_table(file, comm, fields, samples, round_bytes);
     if (tiled) write_table(file, comm, fields, tiles, round_bytes);
     write_sky(file, comm, std::move(sky));
+    mode = {comm.all_reduce_sum(mode.rows), comm.all_reduce_sum(mode.primary)};
+    file.write_attribute("catalog", "mode_rows", mode.rows);
+    file.write_attribute("catalog", "mode_primary_rows", mode.primary);
     file.commit();
+    return mode;
 }
 
 void write_catalog(const std::filesystem::path& path, const Catalog& catalog) {

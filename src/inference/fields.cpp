@@ -175,6 +175,7 @@ std::string FieldList::meaning(const fs::path& folder) const {
     std::string all;
     for (std::size_t k = 0; k < paths_.size(); ++k)
         all += to_string(ids_[k]) + ' ' + fs::path{paths_[k]}.lexically_relative(folder).string() + '\n';
+    if (!common_.settings.empty() && fs::exists(common_.settings)) all += sha256_of_file(common_.settings);
     return sha256_of_text(all);
 }
 

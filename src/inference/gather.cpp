@@ -127,7 +127,7 @@ Totals gather(const std::filesystem::path& path, const shard::JournalFolder& jou
     }
     const auto places_of = [&](std::int64_t field) { return records.places_of(field); };
     const auto read = [&](const auto& reader, std::size_t i) { return reader(records.journal_of(mine[i]), mine[i].located.entry); };
-    std::vector<std::int64_t> totals(4);
+    std::vector<std::int64_t> totals(2);
     const catalog::RowLoaders load{[&](std::size_t i) {
                                        totals[0] += mine[i].located.entry.status != 0 ? 1 : 0;
                                        totals[1] += local[i].source_count;
@@ -136,9 +136,6 @@ Totals gather(const std::filesystem::path& path, const shard::JournalFolder& jou
                                    [&](std::size_t i) {
                                        std::vector<catalog::SourceRow> rows = read(read_sources, i);
                                        ownership.mark(mine[i].index, rows, places_of);
-                                       for (const auto& row : rows) {
-                                           if ((row.flags & catalog::k_flag_mode) != 0) ++totals[row.primary != 0 ? 2 : 3];
-                                       }
                                        return rows;
                                    },
                                    [&](std::size_t i) {
@@ -147,9 +144,9 @@ Totals gather(const std::filesystem::path& path, const shard::JournalFolder& jou
                                        return rows;
                                    },
                                    [&](std::size_t i) { return read(read_tiles, i); }};
-    catalog::write_catalog(path, comm, local, load, provenance);
+    const catalog::ModeCounts mode = catalog::write_catalog(path, comm, local, load, provenance);
     comm.all_reduce_sum(std::span<std::int64_t>{totals});
-    return {totals[0], totals[1], totals[2], totals[3]};
+    return {totals[0], totals[1], mode.primary, mode.rows - mode.primary};
 }
 
 }  // namespace bliss::inference

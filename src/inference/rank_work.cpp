@@ -2,8 +2,8 @@
 
 #include "bliss/core/error.hpp"
 #include "bliss/core/interrupt.hpp"
-#include "bliss/inference/render.hpp"
 #include "bliss/inference/field_record.hpp"
+#include "bliss/inference/render.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -38,17 +38,51 @@ void RankWork::run(shard::HandOut& hand_out, const shard::JournalFolder& journal
     Prefetcher fields{hand_out, config_.survey};
     std::unique_ptr<shard::JournalWriter> journal;
     auto waiting = Clock::now();
+    std::int64_t failures = 0;  // in a row
     while (const std::optional<ReadField> field = stop_requested() ? std::nullopt : fields.next()) {
-        const Cataloguer::Result result = process(*field, seconds_since(waiting));
+        const double wait_s = seconds_since(waiting);
+        const auto begin = Clock::now();
+        const Cataloguer::Result result = process(*field);
+        const auto keeping = Clock::now();
         if (!journal) journal = journals.open(attempt, rank);
         append(*journal, result);
+        waiting = Clock::now();
+        const auto& t = result.timing;
+        const auto seconds = [](double s) { return static_cast<float>(s); };
+        times_.push_back({.id = field->source.id,
+                          .status = result.field.status,
+                          .candidates = std::ssize(result.sources),
+                          .read_s = seconds(field->read_s),
+                          .wait_s = seconds(wait_s),
+                          .prepare_s = seconds(t.prepare_s),
+                          .detect_s = seconds(t.detect_s),
+                          .candidates_s = seconds(t.candidates_s),
+                          .likelihood_s = seconds(t.likelihood_s),
+                          .classify_s = seconds(t.classify_s),
+                          .samples_s = seconds(t.samples_s),
+                          .reconstruct_s = seconds(t.reconstruct_s),
+                          .keep_s = seconds(seconds_since(keeping)),
+                          .total_s = seconds(seconds_since(begin))});
+        wait_s_ += wait_s;
+        constexpr std::size_t k_most_told = 100;
+        if (result.field.status != 0 && failures_.size() < k_most_told)
+            failures_.emplace_back(field->source.id, catalog::text_of(result.field.reason));
+        spdlog::info("field {}: {} candidates in {:.2f} s (read in {:.2f} s, of which {:.2f} s were waited for)",
+                     to_string(field->source.id), result.sources.size(), times_.back().total_s, field->read_s, wait_s);
+        failures = result.field.status != 0 ? failures + 1 : 0;
+        if (most_failures_ > 0 && failures == most_failures_) {
+            // A node that lost its disk or its GPU would fail one field after the other, faster than all others work.
+            throw DataError(
+                fmt::format("{} fields in a row have failed here, the last: {}; look whether it is the machine's fault: the same "
+                            "command tries failed fields again, --most-failures sets this limit",
+                            failures, catalog::text_of(result.field.reason)));
+        }
         waiting = Clock::now();
     }
     wait_s_ += seconds_since(waiting);
 }
 
-Cataloguer::Result RankWork::process(const ReadField& field, double wait_s) {
-    const auto start = Clock::now();
+Cataloguer::Result RankWork::process(const ReadField& field) {
     const FieldSource& source = field.source;
     Cataloguer::Result result;
     try {
@@ -67,27 +101,6 @@ Cataloguer::Result RankWork::process(const ReadField& field, double wait_s) {
         const std::string_view text = error.what();
         result = failed_field(source, fmt::format("{}: {}", source.path.string(), text.substr(0, text.find('\n'))));
     }
-    const double seconds = seconds_since(start);
-    const auto& t = result.timing;
-    report_.push_back({{"index", field.index},
-                       {"field", to_string(source.id)},
-                       {"status", result.field.status},
-                       {"reason", catalog::text_of(result.field.reason)},
-                       {"candidates", result.sources.size()},
-                       {"read_s", field.read_s},
-                       {"wait_s", wait_s},
-                       {"prepare_s", t.prepare_s},
-                       {"detect_s", t.detect_s},
-                       {"candidates_s", t.candidates_s},
-                       {"likelihood_s", t.likelihood_s},
-                       {"classify_s", t.classify_s},
-                       {"samples_s", t.samples_s},
-                       {"reconstruct_s", t.reconstruct_s},
-                       {"total_s", seconds}});
-    work_s_ += seconds;
-    wait_s_ += wait_s;
-    spdlog::info("field {}: {} candidates in {:.2f} s (read in {:.2f} s, of which {:.2f} s were waited for)", to_string(source.id),
-                 result.sources.size(), seconds, field.read_s, wait_s);
     return result;
 }
 

@@ -3,6 +3,7 @@
 #include "bliss/comm/agree.hpp"
 #include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
+#include "bliss/core/folder_lock.hpp"
 #include "bliss/core/hash.hpp"
 #include "bliss/core/version.hpp"
 #include "bliss/inference/field.hpp"
@@ -10,11 +11,10 @@
 #include "bliss/inference/fields.hpp"
 #include "bliss/inference/gather.hpp"
 #include "rank_work.hpp"
+#include "run_report.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -28,37 +28,6 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-double peak_memory_gb() {
-    rusage usage{};
-    ::getrusage(RUSAGE_SELF, &usage);
-    return static_cast<double>(usage.ru_maxrss) / (1024 * 1024);
-}
-
-/// run-report.json: what may differ from run to run and so has no place in the catalogue. @collective
-void write_report(const fs::path& path, const comm::Communicator& comm, const RankWork& work, nlohmann::json of_run) {
-    // A path in a reason need not be UTF-8.
-    constexpr auto k_replace = nlohmann::json::error_handler_t::replace;
-    const std::string mine = nlohmann::json{
-        {"rank", comm.rank()},
-        {"peak_memory_gb", peak_memory_gb()},
-        {"work_s", work.work_s()},
-        {"wait_s", work.wait_s()},
-        {"fields",
-         work.report()}}.dump(-1, ' ', false, k_replace);
-    const std::vector<char> all = comm.gather_v(std::vector<char>(mine.begin(), mine.end()), 0);
-    const std::vector<std::int64_t> sizes = comm.all_gather(static_cast<std::int64_t>(mine.size()));
-    comm::agree_on(comm, [&] {
-        if (comm.rank() != 0) return;
-        std::size_t at = 0;
-        for (const std::int64_t size : sizes) {
-            const auto length = static_cast<std::size_t>(size);
-            of_run["per_rank"].push_back(nlohmann::json::parse(std::string(all.data() + at, length)));
-            at += length;
-        }
-        write_file(path, of_run.dump(2) + '\n');
-    });
-}
 
 /// The output folder exists and takes files. A run must not find out at its end that it cannot write.
 void prepare_folder(const fs::path& folder) {
@@ -189,9 +158,13 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
                                         {provenance.configuration_sha256, provenance.model_sha256, record_layout(), meaning}};
     shard::JournalFolder::Scan found;
     std::vector<std::int64_t> todo;
+    std::optional<FolderLock> lock;
     comm::agree_on(comm, [&] {
         if (!root) return;
-        if (!options.dry_run) prepare_folder(options.output);
+        if (!options.dry_run) {
+            prepare_folder(options.output);
+            lock.emplace(options.output);
+        }
         if (options.fresh && !options.dry_run) journals.remove();
         if (!options.fresh) found = found_in(journals, options.dry_run);
         todo = left_to_do(fields, found);
@@ -212,38 +185,41 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
         return summary;
     }
 
-    RankWork work{config, cataloguer, options.output / "reconstruction"};
+    RankWork work{config, cataloguer, options.output / "reconstruction", options.most_failures};
     comm::agree_on(comm, [&] {
         shard::HandOut hand_out{comm, std::move(todo), [&](std::int64_t k) { return text_of(fields[k]); }, Progress{}};
         work.run(hand_out, journals, found.next_attempt, comm.rank());
     });
     summary.left -= comm.all_reduce_sum(work.done());
+    double gather_s = 0;
     if (summary.left == 0) {
         const std::int32_t attempt = found.next_attempt;
         comm::agree_on(comm, [&] {
             if (root) found = journals.scan();
         });
         found.next_attempt = attempt;
+        const auto gathering = Clock::now();
         const Totals totals = gather(options.output / "catalog.h5", journals, found, fields, provenance, comm);
         summary.failed = totals.failed;
         summary.candidates = totals.candidates;
         summary.sources = totals.sources;
         summary.seen_again = totals.seen_again;
+        gather_s = seconds_since(gathering);
     }
-    write_report(options.output / "run-report.json", comm, work,
+    write_report(options.output, comm, work,
                  {{"program_version", k_program_version},
                   {"ranks", comm.size()},
                   {"seconds", seconds_since(start)},
+                  {"gather_s", gather_s},
                   {"device", device.is_cuda() ? "cuda" : "cpu"},
                   {"precision", precision_name},
                   {"attempt", found.next_attempt},
                   {"fields", summary.fields},
                   {"fields_done_before", done_before},
-                  {"fields_left", summary.left}});
-    const double work_s = comm.all_reduce_sum(work.work_s()), wait_s = comm.all_reduce_sum(work.wait_s());
-    if (work_s > 0)
-        spdlog::info("ranks computed for {:.1f} s and waited for fields {:.1f} s ({:.1f} %)", work_s, wait_s,
-                     100 * wait_s / (work_s + wait_s));
+                  {"fields_left", summary.left},
+                  {"candidates", summary.candidates},
+                  {"sources", summary.sources},
+                  {"seen_again", summary.seen_again}});
     comm::agree_on(comm, [&] {
         if (!root || summary.left > 0) return;
         if (summary.failed == 0) {

@@ -1,5 +1,6 @@
 #include "bliss/shard/hand_out.hpp"
 
+#include "bliss/comm/agree.hpp"
 #include "bliss/comm/environment.hpp"
 #include "bliss/core/error.hpp"
 
@@ -29,7 +30,8 @@ struct Answer {
 HandOut::HandOut(const comm::Communicator& comm, std::vector<std::int64_t> todo, Describe describe,
                  std::function<void(const HandOutProgress&)> progress)
     : comm_{comm.duplicate()}, todo_{std::move(todo)}, describe_{std::move(describe)}, progress_{std::move(progress)} {
-    if (comm_.rank() == 0 && comm_.size() > 1) {
+    comm::agree_on(comm_, [&] {
+        if (comm_.rank() != 0 || comm_.size() == 1) return;
         server_ = std::thread([this] {
             try {
                 serve();
@@ -38,7 +40,7 @@ HandOut::HandOut(const comm::Communicator& comm, std::vector<std::int64_t> todo,
                 comm::abort_all_ranks(k_abort_status);
             }
         });
-    }
+    });
 }
 
 HandOut::~HandOut() {

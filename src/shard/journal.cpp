@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view k_magic = "bliss-journal 1\n";
+constexpr std::string_view k_magic = "bliss-journal 2\n";
 constexpr std::uint64_t k_record_mark = 0x64726F6365724C42;  // "BLrecord"
 
 #pragma pack(push, 1)
@@ -96,6 +96,23 @@ public:
         return entry;
     }
 
+    /// Where the next record begins from an offset on, after damage; nothing where there is none.
+    [[nodiscard]] std::optional<std::int64_t> next_record(std::int64_t offset) const {
+        if (entry_at(offset)) return offset;
+        constexpr std::int64_t k_chunk = 1 << 20;
+        const auto mark = std::as_bytes(std::span{&k_record_mark, 1});
+        // Chunks overlap by less than a mark, so that none is missed between two.
+        for (; offset < size_; offset += k_chunk) {
+            std::vector<std::byte> chunk(static_cast<std::size_t>(std::min(k_chunk + std::ssize(mark) - 1, size_ - offset)));
+            if (!read(offset, chunk)) return {};
+            for (auto at = chunk.begin(); (at = std::search(at, chunk.end(), mark.begin(), mark.end())) != chunk.end(); ++at) {
+                const std::int64_t found = offset + (at - chunk.begin());
+                if (entry_at(found)) return found;
+            }
+        }
+        return {};
+    }
+
     /// Reads a section. @return whether it is as it was written
     bool section(const JournalEntry& entry, std::size_t which, std::span<std::byte> out) const {
         std::int64_t offset = entry.offset;
@@ -117,6 +134,11 @@ std::int64_t end_of(const JournalEntry& entry) {
     std::int64_t end = entry.offset;
     for (const std::int64_t bytes : entry.bytes) end += bytes;
     return end;
+}
+
+bool begins_as_journal(const Reader& file) {
+    std::array<char, k_magic.size()> magic{};
+    return file.read(0, std::as_writable_bytes(std::span{magic})) && std::string_view{magic.data(), magic.size()} == k_magic;
 }
 
 }  // namespace
@@ -172,37 +194,25 @@ void JournalWriter::sync() {
     if (::fdatasync(descriptor_) != 0) fail(path_, "synced to disk");
 }
 
-JournalContent scan_journal(const fs::path& path, const JournalIdentity& identity) {
+JournalContent scan_journal(const fs::path& path) {
     const Reader file{path};
     JournalContent content;
-    std::array<char, k_magic.size()> magic{};
-    const auto begin = static_cast<std::int64_t>(k_magic.size());
-    const bool whole = file.read(0, std::as_writable_bytes(std::span{magic}));
-    if (whole && std::string_view{magic.data(), magic.size()} != k_magic) {
+    const bool whole = file.size() >= std::ssize(k_magic);
+    if (whole && !begins_as_journal(file)) {
         throw DataError(fmt::format("{}: is no journal of this program; remove it, or give another --output", path.string()));
     }
-    const std::optional<JournalEntry> first = whole ? file.entry_at(begin) : std::nullopt;
+    const std::optional<JournalEntry> first = whole ? file.entry_at(std::ssize(k_magic)) : std::nullopt;
     const std::optional<std::vector<std::byte>> text = first ? file.section(*first, 0) : std::nullopt;
     if (!text) {  // ended before it began
         content.torn_bytes = file.size();
         return content;
     }
-    const std::string found{reinterpret_cast<const char*>(text->data()), text->size()}, wanted = text_of(identity);
-    if (found != wanted) {
-        std::string ours = wanted, theirs = found;
-        for (std::string* const lines : {&ours, &theirs}) {
-            if (!lines->empty()) lines->pop_back();
-            for (std::size_t at = 0; (at = lines->find('\n', at)) != std::string::npos;) lines->replace(at, 1, ", ");
-        }
-        throw ConfigError(
-            fmt::format("{}: is the journal of another run ({}), this one is {}; go on with that configuration, model and program, start "
-                        "over with --fresh, or give another --output",
-                        path.string(), theirs, ours));
-    }
+    content.identity.assign(reinterpret_cast<const char*>(text->data()), text->size());
     std::int64_t offset = end_of(*first);
-    while (const std::optional<JournalEntry> entry = file.entry_at(offset)) {
-        content.entries.push_back(*entry);
-        offset = end_of(*entry);
+    for (std::int64_t from = offset; const std::optional<std::int64_t> begins = file.next_record(from);) {
+        content.damaged_bytes += *begins - offset;
+        content.entries.push_back(*file.entry_at(*begins));
+        from = offset = end_of(content.entries.back());
     }
     if (!content.entries.empty()) {
         const JournalEntry& last = content.entries.back();
@@ -216,6 +226,23 @@ JournalContent scan_journal(const fs::path& path, const JournalIdentity& identit
     content.torn_bytes = file.size() - offset;
     return content;
 }
+
+JournalContent scan_journal(const fs::path& path, const JournalIdentity& identity) {
+    JournalContent content = scan_journal(path);
+    const std::string wanted = text_of(identity);
+    if (content.identity.empty() || content.identity == wanted) return content;
+    std::string ours = wanted, theirs = content.identity;
+    for (std::string* const lines : {&ours, &theirs}) {
+        if (!lines->empty()) lines->pop_back();
+        for (std::size_t at = 0; (at = lines->find('\n', at)) != std::string::npos;) lines->replace(at, 1, ", ");
+    }
+    throw ConfigError(
+        fmt::format("{}: is the journal of another run ({}), this one is {}; go on with that configuration, model and program, start "
+                    "over with --fresh, or give another --output",
+                    path.string(), theirs, ours));
+}
+
+bool is_journal(const fs::path& path) { return begins_as_journal(Reader{path}); }
 
 void read_section(const fs::path& path, const JournalEntry& entry, std::size_t section, std::span<std::byte> out) {
     BLISS_EXPECT(std::ssize(out) == entry.bytes[section], "there is room for the section");

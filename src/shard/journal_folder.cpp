@@ -51,6 +51,10 @@ JournalFolder::Scan JournalFolder::scan() const {
             spdlog::warn("{}: {} bytes at its end are of a field that was not finished", path_of(scan.names[k]).string(),
                          content.torn_bytes);
         }
+        if (content.damaged_bytes > 0) {
+            spdlog::warn("{}: {} bytes have been damaged by the disk; their fields are computed again", path_of(scan.names[k]).string(),
+                         content.damaged_bytes);
+        }
         for (const JournalEntry& entry : content.entries) {
             scan.entries.insert_or_assign(entry.id, LocatedEntry{static_cast<std::int32_t>(k), entry});
         }

@@ -53,7 +53,7 @@ class Restart(Case):
         return json.loads((self.out / "run-report.json").read_text())
 
     def test_a_finished_run_leaves_no_journal(self):
-        self.assertEqual(sorted(p.name for p in self.reference.iterdir()), ["catalog.h5", "run-report.json"])
+        self.assertEqual(sorted(p.name for p in self.reference.iterdir()), ["catalog.h5", "run-fields.jsonl", "run-report.json"])
 
     def test_killed_at_random_moments(self):
         """Ranks and moments are drawn; each attempt goes on with what the ones before it had finished."""
@@ -88,15 +88,25 @@ class Restart(Case):
         process.kill()
         finish(process)
         self.assertFalse((self.out / "catalog.h5").exists())
+        for of in (self.out, self.out / "journal", *self.journals()):
+            said = self.assertDone(bliss("info", of)).out
+            self.assertRegex(said, r"journal, [1-7] field\(s\) of which 0 failed, \d+\.\d MB")
+            self.assertRegex(said, r"configuration [0-9a-f]{64}\n  model [0-9a-f]{64}")
+        self.assertIn("which the next attempt tries again", self.assertDone(bliss("info", self.out)).out)
         plan = self.assertDone(bliss("catalog", self.config, "-o", self.out, "--dry-run"))
         self.assertIn("are in the journal of earlier attempts", plan.err)
         run = self.assertDone(bliss("catalog", self.config, "-o", self.out, ranks=2))
         self.assertIn("are in the journal of earlier attempts", run.err)
         report = self.report()
-        done = sum(len(rank["fields"]) for rank in report["per_rank"])
+        done = sum(rank["fields"] for rank in report["per_rank"])
         self.assertGreater(report["fields_done_before"], 0)
         self.assertEqual(done + report["fields_done_before"], FRAMES)
         self.assertEqual((report["attempt"], report["fields_left"]), (2, 0))
+        lines = [json.loads(line) for line in (self.out / "run-fields.jsonl").read_text().splitlines()]
+        self.assertEqual(len({line["field"] for line in lines}), done)  # the killed attempt wrote none
+        self.assertTrue(all(line["detect_s"] > 0 and line["attempt"] == 2 for line in lines))
+        self.assertAlmostEqual(sum(line["total_s"] for line in lines), report["all_ranks"]["total_s"], places=2)
+        self.assertIn("field(s), 0 of them failed, in", run.err)
         self.assertEqual(sha256(self.out / "catalog.h5"), self.expected)
 
     def test_a_signal_lets_the_present_field_finish(self):

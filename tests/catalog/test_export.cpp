@@ -61,7 +61,8 @@ TEST_CASE("a CSV export reads back to the same bits") {
     catalog::export_csv(catalog, folder / "a.csv", {.primary_only = false});
     const auto lines = split(test::bytes_of(folder / "a.csv"), '\n');
     REQUIRE(lines.size() == catalog.sources.size() + 1);
-    CHECK_THAT(lines[0], Catch::Matchers::StartsWith("field_index,run,camcol") && Catch::Matchers::EndsWith(",surroundings_sigma,flags,primary"));
+    CHECK_THAT(lines[0],
+               Catch::Matchers::StartsWith("field_index,run,camcol") && Catch::Matchers::EndsWith(",surroundings_sigma,flags,primary"));
     for (std::size_t i = 0; i < catalog.sources.size(); ++i) {
         const auto row = parse(lines[i + 1]);
         CHECK(std::memcmp(&row, &catalog.sources[i], sizeof row) == 0);

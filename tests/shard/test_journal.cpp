@@ -166,3 +166,24 @@ TEST_CASE("a folder's journals count by attempt, and go together") {
     journals.remove();
     CHECK_FALSE(std::filesystem::exists(folder.path() / "journal"));
 }
+
+TEST_CASE("damage to a record's head costs that record, not those after it") {
+    const test::TemporaryFolder folder;
+    const auto path = folder.path() / "a.journal";
+    write_journal(path, 5);
+    const auto entries = scan_journal(path, k_identity).entries;
+    std::string damaged = contents(path);
+    const auto head = static_cast<std::size_t>(std::accumulate(entries[1].bytes.begin(), entries[1].bytes.end(), entries[1].offset));
+    damaged[head + 20] ^= 1;  // of the third
+    put(path, damaged);
+    const JournalContent content = scan_journal(path, k_identity);
+    REQUIRE(content.entries.size() == 4);
+    CHECK(content.entries[2].id == entries[3].id);
+    CHECK(read(path, content.entries[2], 0) == sections(3)[0]);
+    CHECK(content.damaged_bytes > 0);
+    CHECK(content.torn_bytes == 0);
+    // Torn besides: the end is still told apart.
+    put(path, damaged.substr(0, damaged.size() - 1));
+    CHECK(scan_journal(path, k_identity).entries.size() == 3);
+    CHECK(scan_journal(path, k_identity).torn_bytes > 0);
+}

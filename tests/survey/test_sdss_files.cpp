@@ -22,7 +22,8 @@ TEST_CASE("a frame that was written comes back: electrons, sky, calibration, PSF
                           .nmgy_per_count = std::vector<float>(k_width, 0.00476F),
                           .psf = {1.49, 2.99, 0.049, 2.89, 3.26, 0.0105},
                           .wcs = Wcs::drift_scan({359.999, 0.3}, {41, 29.5}, 0.396)};
-    for (std::int64_t k = 0; k < exposure.electrons.size(); ++k) exposure.electrons.pixels()[static_cast<std::size_t>(k)] += static_cast<float>(k % 97);
+    for (std::int64_t k = 0; k < exposure.electrons.size(); ++k)
+        exposure.electrons.pixels()[static_cast<std::size_t>(k)] += static_cast<float>(k % 97);
     for (std::int64_t col = 20; col < 26; ++col) exposure.valid(30, col) = 0;
     exposure.valid(59, 82) = 0;
     const auto column = folder.path() / "94" / "2";

@@ -18,7 +18,8 @@ namespace bliss::catalog {
 /// @throws as read_catalog; DataError where there is no such field
 [[nodiscard]] Catalog read_field(const std::filesystem::path& path, const FieldId& id);
 
-/// Reads the sources within a cone, and the rows of their fields, by the index /sky; field_index and ranges as read_field. No draws, no tiles.
+/// Reads the sources within a cone, and the rows of their fields, by the index /sky; field_index and ranges as read_field. No draws, no
+/// tiles.
 /// @param radius_deg 0 to 180
 /// @throws as read_catalog; DataError where no row has a place on the sky
 [[nodiscard]] Catalog read_cone(const std::filesystem::path& path, survey::SkyPosition centre, double radius_deg);
@@ -26,10 +27,15 @@ namespace bliss::catalog {
 /// What a catalogue says of itself without its rows.
 struct Overview : Provenance {
     std::int64_t fields = 0;
-    std::int64_t sources = 0;
+    std::int64_t sources = 0;       ///< rows of /catalog
+    std::int64_t mode = 0;          ///< of these, in the mode catalogue
+    std::int64_t mode_primary = 0;  ///< of these, where their field owns their place
     std::int64_t samples = 0;
     std::int64_t tiles = 0;
 };
 [[nodiscard]] Overview read_overview(const std::filesystem::path& path);
+
+/// Rows of /fields alone; as they stand in the file.
+[[nodiscard]] std::vector<FieldRow> read_field_rows(const std::filesystem::path& path, std::int64_t first, std::int64_t count);
 
 }  // namespace bliss::catalog

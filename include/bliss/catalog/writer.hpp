@@ -29,6 +29,12 @@ struct RowLoaders {
     std::function<std::vector<TileRow>(std::size_t i)> tiles;       ///< not called where no field has tiles
 };
 
+/// How many rows of /catalog are in the mode catalogue; also attributes of it.
+struct ModeCounts {
+    std::int64_t rows = 0;
+    std::int64_t primary = 0;  ///< of these, where their field owns their place
+};
+
 /// Writes one catalogue of all ranks' fields: /fields in the order of `index`; /catalog and, where there are any, /samples and /tiles field
 /// by field in that order; /sky, where rows of /catalog lie on the sky (sky_index.hpp).
 /// The bytes are the same whichever rank holds which field. The file appears under `path` complete or not at all.
@@ -38,9 +44,8 @@ struct RowLoaders {
 /// @collective Over `comm`. Each field is on exactly one rank, and the indices of all ranks are 0 ... fields - 1.
 /// @throws DataError when an index is missing or doubled or a loader gives another number of rows, H5Error or IoError when
 /// the file cannot be written, and whatever a loader throws: the same on all ranks.
-void write_catalog(const std::filesystem::path& path, const comm::Communicator& comm, std::vector<LocalField> fields,
-                   const RowLoaders& load, const Provenance& provenance,
-                   std::int64_t round_bytes = std::int64_t{64} << 20);
+ModeCounts write_catalog(const std::filesystem::path& path, const comm::Communicator& comm, std::vector<LocalField> fields,
+                         const RowLoaders& load, const Provenance& provenance, std::int64_t round_bytes = std::int64_t{64} << 20);
 
 /// The same for a catalogue that one process holds: its fields and sources are taken as they stand, apart from indices and
 /// counts. @throws DataError also when a field's first_source and source_count do not lie within the sources.

@@ -32,7 +32,8 @@ public:
     [[nodiscard]] const std::vector<FieldId>& ids() const { return ids_; }
     [[nodiscard]] FieldSource operator[](std::int64_t k) const;
 
-    /// What the fields' numbers mean, as a hash: of images, which are numbered as they come, their paths from `folder`; of SDSS nothing.
+    /// What the fields' numbers mean, as a hash: of images, which are numbered as they come, their paths from `folder`, and what
+    /// the file that is common to them says; of SDSS nothing.
     [[nodiscard]] std::string meaning(const std::filesystem::path& folder) const;
 
 private:

@@ -13,6 +13,7 @@ struct RunOptions {
     std::filesystem::path config_folder;  ///< what relative paths of the configuration start from
     bool dry_run = false;                 ///< read model and configuration, print the plan, write nothing
     bool fresh = false;                   ///< what earlier attempts kept in their journals is removed
+    std::int64_t most_failures = 100;     ///< a rank whose fields fail this often in a row ends the run; 0: never
 };
 
 struct RunSummary {
@@ -27,9 +28,9 @@ struct RunSummary {
 /// Catalogues all fields of a survey: rank 0 hands them out, each rank keeps what it finished in a journal (output/journal), and at the end
 /// all write one catalog.h5 together, whose bytes do not depend on ranks, order or restarts. A field that cannot be used is recorded with
 /// its reason and the run goes on. A run of the same configuration, model and program goes on where an earlier one was ended; fields that
-/// failed are tried again. Where all fields were done the journals are removed.
-/// @throws ConfigError (also where the model is of another band than an SDSS survey), DataError (model), IoError, H5Error on all
-/// ranks. @collective
+/// failed are tried again. Where all fields were done the journals are removed. One run at a time has an output folder.
+/// @throws ConfigError (also where the model is of another band than an SDSS survey), DataError (model; too many failures in a row),
+/// IoError, H5Error on all ranks. @collective
 RunSummary run(const CatalogConfig& config, const RunOptions& options, const comm::Communicator& comm);
 
 }  // namespace bliss::inference

@@ -34,7 +34,7 @@ public:
     using Describe = std::function<std::string(std::int64_t index)>;
 
     /// @param todo on rank 0: indices, in the order in which they are handed out @param progress on rank 0: called after each that is
-    /// handed out @collective
+    /// handed out @throws Error on all ranks where rank 0 gets no thread @collective
     HandOut(const comm::Communicator& comm, std::vector<std::int64_t> todo, Describe describe,
             std::function<void(const HandOutProgress&)> progress = {});
 

@@ -60,13 +60,21 @@ private:
 
 /// The whole records of a journal.
 struct JournalContent {
+    std::string identity;  ///< as lines of text; empty where the file ended before it
     std::vector<JournalEntry> entries;
-    std::int64_t torn_bytes = 0;  ///< at the end, of what was not written whole
+    std::int64_t torn_bytes = 0;     ///< at the end, of what was not written whole
+    std::int64_t damaged_bytes = 0;  ///< before that, of records that the disk has damaged
 };
 
 /// Lists a journal's records. Headers are read, and the sections of the last record: those of others were on the disk before it began.
 /// @throws ConfigError where it is of another identity, with both; DataError where it is no journal; IoError.
 [[nodiscard]] JournalContent scan_journal(const std::filesystem::path& path, const JournalIdentity& identity);
+
+/// The same of a journal of any identity. @throws DataError, IoError
+[[nodiscard]] JournalContent scan_journal(const std::filesystem::path& path);
+
+/// Whether a file begins as a journal does. @throws IoError where it cannot be read
+[[nodiscard]] bool is_journal(const std::filesystem::path& path);
 
 /// Reads one section of a record into memory of its size. @throws DataError where its checksum is another, because the disk has damaged
 /// it; IoError.

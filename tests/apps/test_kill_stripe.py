@@ -1,0 +1,142 @@
+"""A stripe on a SLURM cluster of two nodes, where at random moments a rank, all ranks, or a node is killed with signal 9; each restart has
+another number of ranks. In the end the catalogue has the bytes that one undisturbed rank writes: no field is lost or there twice.
+
+A short form by default; in full, from this folder, with the project's Python and BLISS_BINARY set as in tests/CMakeLists.txt:
+
+    BLISS_TEST_STRIPE=full BLISS_TEST_KILLS=24 BLISS_TEST_SEED=1 python -m unittest -v test_kill_stripe
+"""
+
+import collections
+import os
+import random
+import signal
+import time
+import unittest
+from pathlib import Path
+
+import h5py
+
+from cluster import ClusterCase
+from support import REPO, bliss, finish, sha256, start
+
+KILLS = int(os.environ.get("BLISS_TEST_KILLS", "4"))
+SEED = int(os.environ.get("BLISS_TEST_SEED", "20261127"))
+FULL = os.environ.get("BLISS_TEST_STRIPE", "short") == "full"
+SHORT_STRIPE = ["camcols=1", "fields_per_camcol=6", "broken_fields=2", "overlap_rows_px=64", "overlap_cols_px=64"]
+RUN_S = 1800 if FULL else 180
+WORKER = "bliss-mpi"
+
+
+def processes():
+    """(pid, name, UTS namespace, SLURM job) of what runs here."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            environment = dict(entry.partition("=")[::2] for entry in (folder / "environ").read_text(errors="replace").split("\0"))
+            yield (int(folder.name), (folder / "comm").read_text().strip(), os.readlink(folder / "ns/uts"),
+                   environment.get("SLURM_JOB_ID"))
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
+            continue
+
+
+def kill(pids):
+    """How many of them were still there."""
+    killed = 0
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+        except ProcessLookupError:
+            pass
+    return killed
+
+
+class KillStripe(ClusterCase):
+    PORT = 17600
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.stripe = cls.nodes_see / "stripe"
+        small = [] if FULL else [f"--set=stripe.{setting}" for setting in SHORT_STRIPE] + ["--set=height_px=500", "--set=width_px=600"]
+        cls.simulated = bliss("simulate", REPO / "configs/simulate/stripe.toml", "-o", cls.stripe, *small, threads=2)
+        cls.reference = cls.run_alone(cls.nodes_see / "reference", 0)
+
+    @classmethod
+    def run_alone(cls, out, ranks):
+        config = cls.stripe / "catalog.toml"
+        return finish(start("catalog", config, "--set", f"model={cls.model}", "--samples", "2", "-o", out, ranks=ranks), RUN_S)
+
+    def setUp(self):
+        super().setUp()
+        self.assertDone(self.simulated)
+        self.assertEqual(self.reference.code, 1, self.reference)  # some fields are broken on purpose
+        self.expected = sha256(self.nodes_see / "reference/catalog.h5")
+
+    def submit_catalog(self, nodes, ranks):
+        return self.submit("catalog.sbatch", self.stripe / "catalog.toml", self.out, "--set", f"model={self.model}", "--samples", "2",
+                           options=[f"--nodes={nodes}", f"--ntasks-per-node={ranks // nodes}", "--overcommit"])
+
+    def ranks_of(self, number):
+        return [pid for pid, name, _, job in processes() if name == WORKER and job == number]
+
+    def kill_something(self, kind, number, draw):
+        """How many processes were killed."""
+        if kind == "node":  # with its slurmd and all else that runs on it; then it is started again
+            nodes = sorted({uts for _, name, uts, job in processes() if name == WORKER and job == number})
+            if not nodes:
+                return 0
+            node = draw.choice(nodes)
+            killed = kill(pid for pid, _, uts, _ in processes() if uts == node)
+            self.cluster("start")
+            return killed
+        ranks = self.ranks_of(number)
+        if kind == "rank" and ranks:
+            ranks = [draw.choice(ranks)]
+        return kill(ranks)
+
+    def test_same_bytes_on_any_ranks(self):
+        for ranks in (2, 4):
+            out = self.nodes_see / f"ranks{ranks}"
+            self.assertEqual(self.run_alone(out, ranks).code, 1)
+            self.assertEqual(sha256(out / "catalog.h5"), self.expected, f"{ranks} ranks")
+
+    def test_killed_at_random_moments(self):
+        draw = random.Random(SEED)
+        kills = collections.Counter()
+        attempts = 0
+        while True:
+            nodes, ranks = draw.choice([(1, 1), (1, 2), (2, 2), (2, 4)])
+            number = self.submit_catalog(nodes, ranks)
+            attempts += 1
+            self.assertLess(attempts, 20 * KILLS + 20, self.said())
+            while not self.finished(number):
+                if sum(kills.values()) >= KILLS:
+                    self.wait("the end of the job", lambda: self.finished(number), RUN_S)
+                    break
+                self.wait("a rank at work", lambda: self.finished(number) or self.ranks_of(number), RUN_S)
+                time.sleep(draw.uniform(0.5, 30 if FULL else 6))
+                kind = draw.choice(["rank", "all", "node"])
+                if self.kill_something(kind, number, draw):
+                    kills[kind] += 1
+                    print(f"killed: {kind}, {nodes} node(s), {ranks} rank(s), {len(list(self.out.glob('journal/*')))} journals", flush=True)
+                self.wait("the job's end or its next attempt", lambda: self.finished(number) or not self.ranks_of(number), RUN_S)
+            if (self.out / "catalog.h5").exists():
+                same = sha256(self.out / "catalog.h5") == self.expected
+                self.assertTrue(same, f"seed {SEED}, after {dict(kills)}\n{self.said()}")
+                if sum(kills.values()) >= KILLS:
+                    break
+                # Done before its time: begin anew.
+                for path in [*self.out.glob("journal/*"), self.out / "catalog.h5"]:
+                    path.unlink()
+        self.assertGreaterEqual(sum(kills.values()), KILLS)
+        with h5py.File(self.out / "catalog.h5") as file:
+            fields = [f"{r['run']}-{r['camcol']}-{r['field']}" for r in file["fields"][:]]
+        listed = [line.split("#")[0].strip() for line in (self.stripe / "fields.txt").read_text().splitlines()]
+        self.assertEqual(sorted(fields), sorted(listed))
+        print(f"{sum(kills.values())} kills ({dict(kills)}), {attempts} jobs submitted, {len(fields)} fields, the same bytes")
+
+
+if __name__ == "__main__":
+    unittest.main()
