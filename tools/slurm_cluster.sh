@@ -97,6 +97,9 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 TEXT
 }
 
+# How many nodes answer, with or without a job on them.
+nodes_up() { sinfo -h -N -o %T 2>/dev/null | grep -cxE 'idle|allocated|mixed|completing' || true; }
+
 start() {
     [ "$(id -u)" = 0 ] || die "needs root"
     case $folder in /tmp | /tmp/*) die "--folder may not be under /tmp: each node has a /tmp of its own" ;; esac
@@ -111,11 +114,11 @@ start() {
         mkdir -p "$folder/spool-node$n"
         unshare -m -u sh -c "hostname node$n && mount -t tmpfs tmpfs /tmp && mount -t tmpfs tmpfs /dev/shm && exec slurmd -f '$conf' -N node$n"
     done
-    for ((n = 0; n < 100; ++n)); do
-        [ "$(sinfo -h -t idle -o %D 2>/dev/null)" = "$nodes" ] && break
+    for ((n = 0; n < 300; ++n)); do
+        [ "$(nodes_up)" = "$nodes" ] && break
         sleep 0.2
     done
-    [ "$(sinfo -h -t idle -o %D 2>/dev/null)" = "$nodes" ] || die "the nodes are not idle after 20 s; see $folder/*.log"
+    [ "$(nodes_up)" = "$nodes" ] || die "the nodes are not up after 60 s: $(sinfo -h -N -o '%N %T' | tr '\n' ' '); see $folder/*.log"
     say "$nodes nodes are up"
     echo "export SLURM_CONF=$conf"
 }
