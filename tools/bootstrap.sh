@@ -50,7 +50,7 @@ system_packages=(
     build-essential cmake ninja-build pkg-config unzip bzip2 ca-certificates python3 python3-venv
     libopenmpi-dev openmpi-bin openssh-client libhdf5-openmpi-dev libcfitsio-dev wcslib-dev
     libtomlplusplus-dev libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev
-    libnanoflann-dev librandom123-dev libstb-dev libssl-dev zlib1g-dev libbz2-dev
+    libnanoflann-dev librandom123-dev libstb-dev libxxhash-dev libssl-dev zlib1g-dev libbz2-dev
 )
 
 as_root() {

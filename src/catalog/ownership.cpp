@@ -172,6 +172,8 @@ void Ownership::mark(std::int64_t field, std::span<SampleRow> rows) const {
         if (!is_place(at)) continue;
         const Claim claim{field, own.depth(at)};
         for (const Contender& other : others) {
+            const double reach = other.footprint.reach();
+            if (squared_distance(at, other.footprint.centre()) > reach * reach) continue;  // not within it
             if (Claim{other.field, other.footprint.depth(at)}.beats(claim)) row.primary = 0;
         }
     }

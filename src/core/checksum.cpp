@@ -1,19 +1,26 @@
 #include "bliss/core/checksum.hpp"
 
-#include <cstring>
+#include <xxhash.h>
+
+#include <new>
 
 namespace bliss {
+namespace {
 
-std::uint64_t checksum(std::span<const std::byte> bytes, std::uint64_t before) {
-    constexpr std::uint64_t k_prime = 0x100000001b3u;
-    std::uint64_t hash = before, word = 0;
-    for (; bytes.size() >= sizeof word; bytes = bytes.subspan(sizeof word)) {
-        std::memcpy(&word, bytes.data(), sizeof word);
-        hash = (hash ^ word) * k_prime;
-        hash ^= hash >> 32;
-    }
-    for (const std::byte byte : bytes) hash = (hash ^ static_cast<std::uint64_t>(byte)) * k_prime;
-    return hash;
+XXH3_state_t* of(const std::shared_ptr<void>& state) { return static_cast<XXH3_state_t*>(state.get()); }
+
+}  // namespace
+
+std::uint64_t checksum(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+Checksum::Checksum()
+    : state_{XXH3_createState(), [](void* state) { XXH3_freeState(static_cast<XXH3_state_t*>(state)); }} {
+    if (!state_) throw std::bad_alloc{};
+    XXH3_64bits_reset(of(state_));
 }
+
+void Checksum::add(std::span<const std::byte> bytes) { XXH3_64bits_update(of(state_), bytes.data(), bytes.size()); }
+
+std::uint64_t Checksum::value() const { return XXH3_64bits_digest(of(state_)); }
 
 }  // namespace bliss

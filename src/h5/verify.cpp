@@ -18,14 +18,14 @@ void WriteRecord::verify(const std::filesystem::path& path) const {
     std::vector<std::byte> buffer(std::size_t{1} << 20);
     for (const WrittenBytes& part : written_) {
         in.seekg(part.start);
-        std::uint64_t hash = k_checksum_start;
+        Checksum hash;
         for (std::int64_t left = part.size; left > 0 && in;) {
             const std::int64_t piece = std::min(left, std::ssize(buffer));
             in.read(reinterpret_cast<char*>(buffer.data()), piece);
-            hash = checksum(std::span{buffer}.first(static_cast<std::size_t>(in.gcount())), hash);
+            hash.add(std::span{buffer}.first(static_cast<std::size_t>(in.gcount())));
             left -= piece;
         }
-        if (!in || hash != part.hash)
+        if (!in || hash.value() != part.hash)
             throw IoError(path.string() + ": does not hold what was written (bytes " + std::to_string(part.start) + " to " +
                           std::to_string(part.start + part.size) + "); is the disk full, a quota reached or the disk damaged?");
     }

@@ -10,7 +10,7 @@
 
 namespace bliss::h5::detail {
 
-/// Bytes that must stand in a file: where they start, how many, and their FNV-1a hash.
+/// Bytes that must stand in a file: where they start, how many, and their checksum.
 struct WrittenBytes {
     std::int64_t start = 0;
     std::int64_t size = 0;

@@ -32,6 +32,7 @@ VENDOR = {
     r"^healpix\.h": {"survey"},
     r"Kokkos_Core": {"simulator"},
     r"openssl/": {"core"},
+    r"xxhash": {"core"},
     r"(torch|ATen|c10)/": {"tile", "encoder", "training", "inference", "apps"},
     r"CLI/CLI": {"apps"},
 }
