@@ -24,7 +24,8 @@ class Faults(Case):
     def setUpClass(cls):
         super().setUpClass()
         cls.stripe = cls.shared / "stripe"
-        cls.simulated = simulate_stripe(cls.stripe, "--set=stripe.broken_fields=0", "--set=stripe.fields_per_camcol=6")
+        cls.simulated = simulate_stripe(cls.stripe, "--set=stripe.broken_fields=0", "--set=stripe.fields_per_camcol=6", "--set=height_px=320",
+                                        "--set=width_px=360")
         cls.config = cls.stripe / "catalog.toml"
         cls.first = cls.catalog(cls.config, cls.shared / "out")
 
