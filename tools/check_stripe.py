@@ -67,20 +67,28 @@ def main():
         places, chord(NEAR_PX))])
     alone = np.array([len(found) for found in tree.query_ball_point(places, chord(ALONE_PX))]) == 1
     print(f"\n{'seen by':>14} {'mag':>7} {'sources':>8} {'not found':>10} {'once':>8} {'twice':>6}")
-    doubled = 0
+    doubled, lost, of_one = 0, False, {}
     for name, chosen in (("one field", truth["fields"] == 1), ("several fields", truth["fields"] > 1)):
         for low, high in MAGNITUDES:
             counted = chosen & alone & truth["deep"] & (truth["mag"] >= low) & (truth["mag"] < high)
             count = collections.Counter(np.minimum(rows_of[counted], 2).tolist())
             total = max(1, np.count_nonzero(counted))
-            print(f"{name:>14} {f'{low}-{high}':>7} {np.count_nonzero(counted):>8} {count[0] / total:>10.2%} {count[1] / total:>8.2%} {count[2]:>6}")
-            doubled += count[2] if name == "several fields" else 0
+            print(f"{name:>14} {f'{low}-{high}':>7} {np.count_nonzero(counted):>8} {count[0] / total:>10.2%} {count[1] / total:>8.2%} "
+                  f"{count[2]:>6}")
+            if name == "one field":
+                of_one[low] = (count[0] + 1) / (total + 1)
+                continue
+            doubled += count[2]
+            # As many are found as elsewhere, within four standard deviations.
+            lost = lost or count[0] > total * of_one[low] + 4 * np.sqrt(total * of_one[low]) + 1
 
     pairs = cKDTree(directions(mode["ra_deg"], mode["dec_deg"])).query_pairs(chord(NEAR_PX), output_type="ndarray")
     other = mode["field_index"][pairs[:, 0]] != mode["field_index"][pairs[:, 1]]
     both = (mode["primary"][pairs[:, 0]] != 0) & (mode["primary"][pairs[:, 1]] != 0)
     print(f"\npairs of rows of two fields within {NEAR_PX} px: {np.count_nonzero(other)}, both primary: {np.count_nonzero(other & both)}")
-    return 1 if doubled or np.count_nonzero(other & both) else 0
+    if lost:
+        print("more sources are not found where fields overlap than elsewhere")
+    return 1 if doubled or lost or np.count_nonzero(other & both) else 0
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ install_slurm() {
     env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends slurm-wlm munge >/dev/null
 }
 
-# A pid file's process, if it lives.
-alive() { [ -s "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
+# A pid file's process, if it lives: one that was killed may stay as a zombie for a while.
+alive() { [ -s "$1" ] && grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$(cat "$1")/status"; }
 
 start_munge() {
     alive "$folder/munge/munged.pid" && return

@@ -14,6 +14,7 @@ Command add_catalog(CLI::App& app) {
         bool reconstruct = false;
         bool fresh = false;
         std::int64_t most_failures = inference::RunOptions{}.most_failures;
+        std::int64_t lock_patience_s = inference::RunOptions{}.lock_patience.count();
         std::vector<std::string> fields;
     };
     auto options = std::make_shared<Options>();
@@ -34,6 +35,9 @@ Command add_catalog(CLI::App& app) {
                      "end the run when so many fields in a row have failed on a rank, which may be the machine's fault; 0: never")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
+    parser->add_option("--wait", options->lock_patience_s, "seconds to wait where another run is at work in the output folder")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
     parser->footer("Ranks share the fields: srun bliss-mpi catalog CONFIG, or mpirun -n 4 bliss-mpi catalog CONFIG.");
     return {parser,
             [options](const Common& common, const comm::Communicator& comm) {
@@ -50,8 +54,10 @@ Command add_catalog(CLI::App& app) {
                 }
                 const auto compute = start_compute(common, comm);
                 const auto folder = std::filesystem::absolute(options->config).parent_path();
-                const auto summary =
-                    inference::run(config, {options->output, folder, common.dry_run, options->fresh, options->most_failures}, comm);
+                const auto summary = inference::run(config,
+                                                    {options->output, folder, common.dry_run, options->fresh, options->most_failures,
+                                                     std::chrono::seconds{options->lock_patience_s}},
+                                                    comm);
                 if (summary.left > 0 && !common.dry_run) {
                     if (comm.rank() == 0) {
                         fmt::print("stopped with {} of {} field(s) left; the same command goes on with them\n", summary.left,

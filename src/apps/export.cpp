@@ -41,10 +41,14 @@ Command add_export(CLI::App& app) {
         ->check(CLI::IsMember({"fits", "csv", "ds9"}))
         ->capture_default_str();
     parser->add_option("-o,--output", options->output, "file to write (default: beside the catalogue)");
-    parser->add_option("--threshold", options->threshold, "least p_source (default: the catalogue's threshold); 0 exports all candidates")
+    parser
+        ->add_option("--threshold", options->threshold,
+                     "least p_source (default: the catalogue's threshold); 0 and --duplicates export all candidates")
         ->check(CLI::Range(0.0, 1.0));
     CLI::Option* field = parser->add_option("--field", options->field, "only this field (RUN-CAMCOL-FIELD; generic images are 0-0-0, ...)");
-    parser->add_option("--cone", options->cone, "only within R of a place: RA DEC R, all in degrees")->expected(3)->excludes(field);
+    parser->add_option("--cone", options->cone, "only within R of a place: RA DEC R, all in degrees (-0.5, not -.5)")
+        ->expected(3)
+        ->excludes(field);
     parser->add_flag("--duplicates", options->duplicates,
                      "where fields overlap, also the rows of the field that does not own the place (default: each source once)");
     parser->footer("Of a large catalogue --field and --cone read no more than they need.");

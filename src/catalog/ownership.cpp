@@ -124,6 +124,7 @@ std::vector<Ownership::Contender> Ownership::overlapping(std::int64_t field, con
 void Ownership::mark(std::int64_t field, std::span<SourceRow> rows, const PlacesOf& places_of) const {
     const Footprint own{fields_[static_cast<std::size_t>(field)]};
     const std::vector<Contender> others = overlapping(field, own);
+    std::vector<std::shared_ptr<const Places>> theirs(others.size());
     std::optional<Places> mine;
     const auto my_places = [&]() -> const Places& {
         if (!mine) {
@@ -150,13 +151,14 @@ void Ownership::mark(std::int64_t field, std::span<SourceRow> rows, const Places
         // depths by at most twice that: beyond, both rows fall to the same field.
         const double radius = k_same_source_px * px_rad, border = best.depth - 2 * radius;
         std::vector<Sighting> sightings{{field, &own, at}};
-        for (const Contender& other : others) {
-            if (claim.depth < border) break;
+        for (std::size_t k = 0; k < others.size() && claim.depth >= border; ++k) {
+            const Contender& other = others[k];
             if (other.footprint.depth(at) < border) continue;
-            const auto places = places_of(other.field);
-            const auto theirs = places->nearest(at, radius);
-            if (theirs && my_places().nearest((*places)[*theirs], radius) == i)
-                sightings.push_back({other.field, &other.footprint, (*places)[*theirs]});
+            if (!theirs[k]) theirs[k] = places_of(other.field);
+            const double near = k_same_source_px * std::max(own.px_rad(), other.footprint.px_rad());
+            const auto found = theirs[k]->nearest(at, near);
+            if (found && my_places().nearest((*theirs[k])[*found], near) == i)
+                sightings.push_back({other.field, &other.footprint, (*theirs[k])[*found]});
         }
         const std::int64_t owner = sightings.size() == 1 ? best.field : owner_of(sightings);
         rows[i].primary = owner == field ? 1 : 0;

@@ -62,7 +62,8 @@ constexpr Member k_source_members[] = {
         "place is not valid, 64 brighter than the model's prior (fields drawn from the likelihood: or at its bright end), 128 p_fit below "
         "0.001, 256 surroundings_sigma beyond 5"),
     BLISS_MEMBER(SourceRow, primary, Type::i32, 1, "",
-                 "1 where its field owns its place on the sky; 0 where fields overlap and another one does, which sees the source, too"),
+                 "1 where its field owns its place on the sky; 0 where fields overlap and another one does, whether or not it has a row "
+                 "there"),
 };
 
 constexpr Member k_sample_members[] = {

@@ -7,7 +7,7 @@
 namespace bliss {
 namespace {
 
-XXH3_state_t* of(const std::shared_ptr<void>& state) { return static_cast<XXH3_state_t*>(state.get()); }
+XXH3_state_t* of(const std::unique_ptr<void, void (*)(void*)>& state) { return static_cast<XXH3_state_t*>(state.get()); }
 
 }  // namespace
 

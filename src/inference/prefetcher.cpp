@@ -9,15 +9,30 @@
 #include <chrono>
 #include <new>
 #include <sstream>
+#include <string_view>
 
 namespace bliss::inference {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::string_view k_again = "again";
+
+/// What text_of says.
+ReadField field_of(const shard::Work& work) {
+    std::array<std::string, 5> lines;
+    std::istringstream in{work.text};
+    for (std::string& line : lines) std::getline(in, line);
+    return {.index = work.index,
+            .source = {parse_field_id(lines[0]), lines[1], lines[2], lines[3]},
+            .frame = {},
+            .reason = {},
+            .failed_before = lines[4] == k_again};
+}
+
 ReadField read(const shard::Work& work, const SurveyConfig& survey) {
     const auto start = Clock::now();
-    ReadField out{.index = work.index, .source = source_of(work.text), .frame = {}, .reason = {}};
+    ReadField out = field_of(work);
     try {
         out.frame = read_field(survey, out.source);
     } catch (const std::bad_alloc&) {
@@ -31,15 +46,9 @@ ReadField read(const shard::Work& work, const SurveyConfig& survey) {
 
 }  // namespace
 
-std::string text_of(const FieldSource& source) {
-    return fmt::format("{}\n{}\n{}\n{}", to_string(source.id), source.band, source.path.string(), source.settings.string());
-}
-
-FieldSource source_of(const std::string& text) {
-    std::array<std::string, 4> lines;
-    std::istringstream in{text};
-    for (std::string& line : lines) std::getline(in, line);
-    return {parse_field_id(lines[0]), lines[1], lines[2], lines[3]};
+std::string text_of(const FieldSource& source, bool failed_before) {
+    return fmt::format("{}\n{}\n{}\n{}\n{}", to_string(source.id), source.band, source.path.string(), source.settings.string(),
+                       failed_before ? k_again : "");
 }
 
 Prefetcher::Prefetcher(shard::HandOut& hand_out, const SurveyConfig& survey) : hand_out_{hand_out}, survey_{survey} {

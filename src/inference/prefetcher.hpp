@@ -20,11 +20,11 @@ struct ReadField {
     std::optional<survey::Frame> frame;
     std::string reason;
     double read_s = 0;
+    bool failed_before = false;  ///< in an earlier attempt
 };
 
-/// What is handed out for a field, and back.
-[[nodiscard]] std::string text_of(const FieldSource& source);
-[[nodiscard]] FieldSource source_of(const std::string& text);
+/// What is handed out for a field.
+[[nodiscard]] std::string text_of(const FieldSource& source, bool failed_before);
 
 /// Asks for this rank's fields and reads them, one ahead of the one that is computed, on a thread of its own: the only one that talks to
 /// `hand_out` while it lives. Stops asking where the program is asked to stop.

@@ -89,13 +89,17 @@ private:
     Clock::time_point start_ = Clock::now(), said_ = start_;
 };
 
-/// What is left to do after earlier attempts, on rank 0: fields without a record, and those that failed.
+/// What is left to do after earlier attempts, on rank 0: fields without a record, then those that failed.
 std::vector<std::int64_t> left_to_do(const FieldList& fields, const shard::JournalFolder::Scan& found) {
-    std::vector<std::int64_t> todo;
+    std::vector<std::int64_t> todo, again;
     for (std::int64_t k = 0; k < fields.size(); ++k) {
         const auto entry = found.entries.find(fields.id(k));
-        if (entry == found.entries.end() || entry->second.entry.status != 0) todo.push_back(k);
+        if (entry == found.entries.end())
+            todo.push_back(k);
+        else if (entry->second.entry.status != 0)
+            again.push_back(k);
     }
+    todo.insert(todo.end(), again.begin(), again.end());
     return todo;
 }
 
@@ -163,12 +167,14 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
         if (!root) return;
         if (!options.dry_run) {
             prepare_folder(options.output);
-            lock.emplace(options.output);
+            lock.emplace(options.output / "journal", options.lock_patience);
         }
         if (options.fresh && !options.dry_run) journals.remove();
         if (!options.fresh) found = found_in(journals, options.dry_run);
         todo = left_to_do(fields, found);
-        if (!todo.empty() && !options.dry_run) journals.unmark_complete();
+        if (options.dry_run) return;
+        if (!todo.empty()) journals.unmark_complete();
+        if (found.next_attempt == 1) fs::remove_all(options.output / k_run_fields);  // of another run
     });
     RunSummary summary;
     summary.fields = fields.size();
@@ -185,12 +191,14 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
         return summary;
     }
 
-    RankWork work{config, cataloguer, options.output / "reconstruction", options.most_failures};
+    RankWork work{config, cataloguer, options.output, options.most_failures};
     comm::agree_on(comm, [&] {
-        shard::HandOut hand_out{comm, std::move(todo), [&](std::int64_t k) { return text_of(fields[k]); }, Progress{}};
+        const auto describe = [&](std::int64_t k) { return text_of(fields[k], found.entries.contains(fields.id(k))); };
+        shard::HandOut hand_out{comm, std::move(todo), describe, Progress{}};
         work.run(hand_out, journals, found.next_attempt, comm.rank());
     });
-    summary.left -= comm.all_reduce_sum(work.done());
+    work.all_ended();
+    summary.left -= comm.all_reduce_sum(work.sums().fields);
     double gather_s = 0;
     if (summary.left == 0) {
         const std::int32_t attempt = found.next_attempt;
@@ -206,7 +214,7 @@ RunSummary run(const CatalogConfig& config, const RunOptions& options, const com
         summary.seen_again = totals.seen_again;
         gather_s = seconds_since(gathering);
     }
-    write_report(options.output, comm, work,
+    write_report(options.output / "run-report.json", comm, work.sums(), work.failures(),
                  {{"program_version", k_program_version},
                   {"ranks", comm.size()},
                   {"seconds", seconds_since(start)},

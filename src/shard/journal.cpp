@@ -96,9 +96,9 @@ public:
         return entry;
     }
 
-    /// Where the next record begins from an offset on, after damage; nothing where there is none.
-    [[nodiscard]] std::optional<std::int64_t> next_record(std::int64_t offset) const {
-        if (entry_at(offset)) return offset;
+    /// The record at an offset or, after damage, the next one behind it; nothing where there is none.
+    [[nodiscard]] std::optional<JournalEntry> next_record(std::int64_t offset) const {
+        if (auto entry = entry_at(offset)) return entry;
         constexpr std::int64_t k_chunk = 1 << 20;
         const auto mark = std::as_bytes(std::span{&k_record_mark, 1});
         // Chunks overlap by less than a mark, so that none is missed between two.
@@ -106,8 +106,7 @@ public:
             std::vector<std::byte> chunk(static_cast<std::size_t>(std::min(k_chunk + std::ssize(mark) - 1, size_ - offset)));
             if (!read(offset, chunk)) return {};
             for (auto at = chunk.begin(); (at = std::search(at, chunk.end(), mark.begin(), mark.end())) != chunk.end(); ++at) {
-                const std::int64_t found = offset + (at - chunk.begin());
-                if (entry_at(found)) return found;
+                if (auto entry = entry_at(offset + (at - chunk.begin()))) return entry;
             }
         }
         return {};
@@ -209,10 +208,10 @@ JournalContent scan_journal(const fs::path& path) {
     }
     content.identity.assign(reinterpret_cast<const char*>(text->data()), text->size());
     std::int64_t offset = end_of(*first);
-    for (std::int64_t from = offset; const std::optional<std::int64_t> begins = file.next_record(from);) {
-        content.damaged_bytes += *begins - offset;
-        content.entries.push_back(*file.entry_at(*begins));
-        from = offset = end_of(content.entries.back());
+    while (const std::optional<JournalEntry> entry = file.next_record(offset)) {
+        content.damaged_bytes += entry->offset - static_cast<std::int64_t>(sizeof(RecordHeader)) - offset;
+        content.entries.push_back(*entry);
+        offset = end_of(*entry);
     }
     if (!content.entries.empty()) {
         const JournalEntry& last = content.entries.back();

@@ -28,14 +28,12 @@ WORKER = "bliss-mpi"
 
 
 def processes():
-    """(pid, name, UTS namespace, SLURM job) of what runs here."""
+    """(pid, command line, UTS namespace) of what runs here."""
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         try:
-            environment = dict(entry.partition("=")[::2] for entry in (folder / "environ").read_text(errors="replace").split("\0"))
-            yield (int(folder.name), (folder / "comm").read_text().strip(), os.readlink(folder / "ns/uts"),
-                   environment.get("SLURM_JOB_ID"))
+            yield int(folder.name), (folder / "cmdline").read_text(errors="replace").split("\0"), os.readlink(folder / "ns/uts")
         except (FileNotFoundError, PermissionError, ProcessLookupError):
             continue
 
@@ -58,6 +56,7 @@ class KillStripe(ClusterCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        cls.environment["BLISS_MOST_RESTARTS"] = "0"  # each restart is to have another number of ranks
         cls.stripe = cls.nodes_see / "stripe"
         small = [] if FULL else [f"--set=stripe.{setting}" for setting in SHORT_STRIPE] + ["--set=height_px=500", "--set=width_px=600"]
         cls.simulated = bliss("simulate", REPO / "configs/simulate/stripe.toml", "-o", cls.stripe, *small, threads=2)
@@ -66,7 +65,8 @@ class KillStripe(ClusterCase):
     @classmethod
     def run_alone(cls, out, ranks):
         config = cls.stripe / "catalog.toml"
-        return finish(start("catalog", config, "--set", f"model={cls.model}", "--samples", "2", "-o", out, ranks=ranks), RUN_S)
+        return finish(start("catalog", config, "--set", f"model={cls.model}", "--samples", "2", "-o", out, ranks=ranks,
+                            threads=1 if ranks else 2), RUN_S)
 
     def setUp(self):
         super().setUp()
@@ -78,20 +78,21 @@ class KillStripe(ClusterCase):
         return self.submit("catalog.sbatch", self.stripe / "catalog.toml", self.out, "--set", f"model={self.model}", "--samples", "2",
                            options=[f"--nodes={nodes}", f"--ntasks-per-node={ranks // nodes}", "--overcommit"])
 
-    def ranks_of(self, number):
-        return [pid for pid, name, _, job in processes() if name == WORKER and job == number]
+    def ranks(self):
+        """(pid, UTS namespace) of the ranks of this test's job."""
+        return [(pid, uts) for pid, command, uts in processes() if command[0].endswith(WORKER) and str(self.out) in command]
 
-    def kill_something(self, kind, number, draw):
+    def kill_something(self, kind, draw):
         """How many processes were killed."""
         if kind == "node":  # with its slurmd and all else that runs on it; then it is started again
-            nodes = sorted({uts for _, name, uts, job in processes() if name == WORKER and job == number})
+            nodes = sorted({uts for _, uts in self.ranks()})
             if not nodes:
                 return 0
             node = draw.choice(nodes)
-            killed = kill(pid for pid, _, uts, _ in processes() if uts == node)
+            killed = kill(pid for pid, _, uts in processes() if uts == node)
             self.cluster("start")
             return killed
-        ranks = self.ranks_of(number)
+        ranks = [pid for pid, _ in self.ranks()]
         if kind == "rank" and ranks:
             ranks = [draw.choice(ranks)]
         return kill(ranks)
@@ -115,13 +116,13 @@ class KillStripe(ClusterCase):
                 if sum(kills.values()) >= KILLS:
                     self.wait("the end of the job", lambda: self.finished(number), RUN_S)
                     break
-                self.wait("a rank at work", lambda: self.finished(number) or self.ranks_of(number), RUN_S)
+                self.wait("a rank at work", lambda: self.finished(number) or self.ranks(), RUN_S)
                 time.sleep(draw.uniform(0.5, 30 if FULL else 6))
                 kind = draw.choice(["rank", "all", "node"])
-                if self.kill_something(kind, number, draw):
+                if self.kill_something(kind, draw):
                     kills[kind] += 1
                     print(f"killed: {kind}, {nodes} node(s), {ranks} rank(s), {len(list(self.out.glob('journal/*')))} journals", flush=True)
-                self.wait("the job's end or its next attempt", lambda: self.finished(number) or not self.ranks_of(number), RUN_S)
+                self.wait("the job's end or its next attempt", lambda: self.finished(number) or not self.ranks(), RUN_S)
             if (self.out / "catalog.h5").exists():
                 same = sha256(self.out / "catalog.h5") == self.expected
                 self.assertTrue(same, f"seed {SEED}, after {dict(kills)}\n{self.said()}")

@@ -39,7 +39,7 @@ class Jobs(ClusterCase):
         number = self.submit_catalog()
         self.wait("the first field", lambda: any(p.stat().st_size > 100_000 for p in self.out.glob("journal/*.journal")))
         self.assertEqual(self.slurm("scancel", "--signal=USR1", number).returncode, 0)
-        self.wait("the end of the first attempt", lambda: "ended with status 4" in self.said())
+        self.wait("the end of the first attempt", lambda: "left, the job queues itself again" in self.said())
         self.wait("the second attempt", lambda: "attempt 2" in self.said())
         self.wait("the end of the job", lambda: self.finished(number))
         self.assertIn("are in the journal of earlier attempts", self.said())

@@ -14,7 +14,7 @@ TEST_CASE("one process at a time is at work in a folder, and a killed one lets g
     const test::TemporaryFolder folder;
     const auto taken = [&](std::chrono::milliseconds patience) {
         try {
-            const FolderLock lock{folder.path(), patience};
+            const FolderLock lock{folder.path() / "here", patience};
             return true;
         } catch (const IoError&) {
             return false;
@@ -28,7 +28,7 @@ TEST_CASE("one process at a time is at work in a folder, and a killed one lets g
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {
-        const FolderLock lock{folder.path(), 0ms};
+        const FolderLock lock{folder.path() / "here", 0ms};
         (void)!::write(ready[1], "x", 1);
         ::pause();
         ::_exit(0);
@@ -43,4 +43,15 @@ TEST_CASE("one process at a time is at work in a folder, and a killed one lets g
     ::close(ready[1]);
 }
 
-TEST_CASE("a folder that is not there is locked by nobody") { CHECK_NOTHROW(FolderLock{"/nowhere/at/all", 0ms}); }
+TEST_CASE("a lock makes its folder, and leaves nothing behind but what others put there") {
+    const test::TemporaryFolder folder;
+    { const FolderLock lock{folder.path() / "a", 0ms}; }
+    CHECK_FALSE(std::filesystem::exists(folder.path() / "a"));
+    {
+        const FolderLock lock{folder.path() / "a", 0ms};
+        test::write_bytes(folder.path() / "a" / "kept", "x");
+    }
+    CHECK_FALSE(std::filesystem::exists(folder.path() / "a" / "lock"));
+    CHECK(std::filesystem::exists(folder.path() / "a" / "kept"));
+    CHECK_THROWS_AS(FolderLock(folder.path() / "a" / "kept" / "b", 0ms), IoError);
+}

@@ -82,7 +82,7 @@ struct SourceRow {
     double p_fit;                 ///< posterior predictive p-value of the pixels within one FWHM of the PSF; NaN with fewer than 8 draws
     double surroundings_sigma;  ///< light within 12 px that the posterior does not expect, in predictive standard deviations; NaN likewise
     std::uint32_t flags;
-    std::int32_t primary;  ///< 1: this field owns its place (ownership.hpp); 0: another one does, which sees the source, too
+    std::int32_t primary;  ///< 1: this field owns its place (ownership.hpp); 0: another one that overlaps it
 };
 
 /// One source of one joint draw from a field's posterior.

@@ -18,7 +18,7 @@ public:
     [[nodiscard]] std::uint64_t value() const;
 
 private:
-    std::shared_ptr<void> state_;
+    std::unique_ptr<void, void (*)(void*)> state_;
 };
 
 }  // namespace bliss

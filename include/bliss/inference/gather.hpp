@@ -20,7 +20,7 @@ struct Totals {
 
 /// Writes the catalogue of all fields from the journals: each rank reads and writes a run of fields that has about its share of the bytes.
 /// Which ranks wrote the journals does not matter. Marks which rows are primary (catalog::Ownership). Memory of each rank beside what it
-/// writes: about 250 bytes for each of all fields.
+/// writes: about 270 bytes for each of all fields.
 /// @param fields, found on rank 0: all fields in the order of /fields, and where their records are; every field has one
 /// @throws DataError, IoError, H5Error on all ranks. @collective
 Totals gather(const std::filesystem::path& path, const shard::JournalFolder& journals, const shard::JournalFolder::Scan& found,

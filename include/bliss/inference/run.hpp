@@ -3,6 +3,7 @@
 #include "bliss/comm/communicator.hpp"
 #include "bliss/inference/config.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 
@@ -13,7 +14,9 @@ struct RunOptions {
     std::filesystem::path config_folder;  ///< what relative paths of the configuration start from
     bool dry_run = false;                 ///< read model and configuration, print the plan, write nothing
     bool fresh = false;                   ///< what earlier attempts kept in their journals is removed
-    std::int64_t most_failures = 100;     ///< a rank whose fields fail this often in a row ends the run; 0: never
+    std::int64_t most_failures = 1000;    ///< a rank whose fields fail this often in a row ends the run; 0: never. Fields that failed in an
+                                          ///< earlier attempt do not count
+    std::chrono::seconds lock_patience{100};  ///< how long to wait for another run's end in the same folder
 };
 
 struct RunSummary {
