@@ -76,7 +76,7 @@ class Survey(DiskFull):
                     disk = self.mount(kilobytes)
                     self.assertFull(self.run_catalog(disk, ranks), name, NO_SPACE)
                     self.assertIn({path.name for path in (disk / "out").iterdir()}, ({"journal"}, {"journal", "run-fields"}))
-                    self.resize(disk, 3 * self.size_kb)
+                    self.resize(disk, 4 * self.size_kb)
                     self.assertDone(self.run_catalog(disk, 2 - ranks))
                     self.assertEqual((disk / "out/catalog.h5").read_bytes(), (self.done / "catalog.h5").read_bytes())
 

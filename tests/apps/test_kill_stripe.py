@@ -19,7 +19,7 @@ import h5py
 from cluster import ClusterCase
 from support import REPO, bliss, finish, sha256, start
 
-KILLS = int(os.environ.get("BLISS_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("BLISS_TEST_KILLS", "3"))
 SEED = int(os.environ.get("BLISS_TEST_SEED", "20261127"))
 FULL = os.environ.get("BLISS_TEST_STRIPE", "short") == "full"
 SHORT_STRIPE = ["camcols=1", "fields_per_camcol=6", "broken_fields=2", "overlap_rows_px=64", "overlap_cols_px=64"]

@@ -15,7 +15,7 @@ import numpy
 from support import SHIPPED_MODEL, TIMEOUT_S, Case, bliss, finish, sha256, simulate, start
 
 FRAMES = 8
-KILLS = int(os.environ.get("BLISS_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("BLISS_TEST_KILLS", "3"))
 SEED = int(os.environ.get("BLISS_TEST_SEED", "20261127"))
 
 
