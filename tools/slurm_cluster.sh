@@ -47,7 +47,7 @@ install_slurm() {
 }
 
 # A pid file's process, if it lives: one that was killed may stay as a zombie for a while.
-alive() { [ -s "$1" ] && grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$(cat "$1")/status"; }
+alive() { [ -s "$1" ] && grep -qsE '^State:[[:space:]]+[^ZX[:space:]]' "/proc/$(cat "$1")/status"; }
 
 start_munge() {
     alive "$folder/munge/munged.pid" && return
