@@ -1,6 +1,7 @@
 """A simulated stripe from its sky to its catalogue: fields that overlap, in SDSS's files, some of them broken."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,9 +69,8 @@ class Stripe(Case):
         self.assertEqual(set(failed), broken)
         self.assertEqual(len(rows), FIELDS)
         self.assertTrue(all(r["source_count"] > 50 for r in rows if not r["status"]))
-        for words in ("no such file", "psField", "not a number|no pixel|not valid|blank", "truncated|damaged|shorter"):
-            self.assertTrue(any(subprocess.run(["grep", "-qiE", words], input=reason, text=True).returncode == 0
-                                for reason in failed.values()), f"{words}: {failed}")
+        for words in ("frame-.*no such file", "psField", "no pixel is valid", "the file is truncated"):
+            self.assertTrue(any(re.search(words, reason) for reason in failed.values()), f"{words}: {failed}")
         self.assertRegex(self.first.out, r"and \d+ seen again where fields overlap.* 8 field\(s\) of which 4 failed")
 
     def test_same_bytes_on_any_ranks(self):
@@ -154,7 +154,7 @@ class Stripe(Case):
         for ranks in (0, 2):
             run = self.catalog(config, self.folder / f"out{ranks}", "--most-failures", 1 if ranks else 2, ranks=ranks)
             self.assertEqual(run.code, 3, run)
-            self.assertIn("fields in a row have failed here" if not ranks else "1 fields in a row", run.err)
+            self.assertIn(f"{1 if ranks else 2} fields in a row have failed here", run.err)
         # What has failed before is tried last and does not count: the same command comes to an end.
         self.assertEqual(self.catalog(config, self.folder / "out0", "--most-failures", 2).code, 1)
         self.assertEqual(self.catalog(config, self.folder / "out0", "--most-failures", 2).code, 1)
