@@ -75,6 +75,27 @@ void write(const std::filesystem::path& path, const comm::Communicator& comm, De
     catalog::write_catalog(path, comm, fields, load, test::example_provenance(), round_bytes);
 }
 
+/// Rows of another table stand field by field, each as it was given, where the field says.
+template <class Row>
+void check_rows(const std::vector<catalog::FieldRow>& fields, const std::vector<Row>& rows, std::int64_t catalog::FieldRow::* first,
+                std::int64_t catalog::FieldRow::* count, std::int64_t (*expected_count)(std::int64_t),
+                Row (*expected)(std::int64_t, std::int64_t)) {
+    std::int64_t next = 0;
+    for (std::int64_t index = 0; index < std::ssize(fields); ++index) {
+        // Packed members have no address of their own to bind to.
+        const std::int64_t begin = fields[static_cast<std::size_t>(index)].*first,
+                           of_field = fields[static_cast<std::size_t>(index)].*count;
+        CHECK(begin == next);
+        CHECK(of_field == expected_count(index));
+        for (std::int64_t i = 0; i < expected_count(index); ++i, ++next) {
+            const Row wanted = expected(index, i);
+            CHECK(std::memcmp(&rows.at(static_cast<std::size_t>(next)), &wanted, sizeof wanted) == 0);
+        }
+    }
+    CHECK(std::ssize(rows) == next);
+    CHECK(next > 0);
+}
+
 template <class Work>
 std::string error_of(Work&& work) {
     try {
@@ -111,29 +132,11 @@ TEST_CASE("sources and fields come back in canonical order with their ranges fil
         next += test::example_count(index);
     }
     CHECK(std::ssize(read.sources) == next);
-    std::int64_t next_sample = 0;
-    for (std::int64_t index = 0; index < k_fields; ++index) {
-        const auto& field = read.fields[static_cast<std::size_t>(index)];
-        CHECK(std::int64_t{field.first_sample} == next_sample);
-        CHECK(std::int64_t{field.sample_count} == test::example_samples(index));
-        for (std::int64_t i = 0; i < test::example_samples(index); ++i, ++next_sample) {
-            const catalog::SampleRow expected = test::example_sample(index, i);
-            CHECK(std::memcmp(&read.samples[static_cast<std::size_t>(next_sample)], &expected, sizeof expected) == 0);
-        }
-    }
-    CHECK(std::ssize(read.samples) == next_sample);
+    check_rows(read.fields, read.samples, &catalog::FieldRow::first_sample, &catalog::FieldRow::sample_count, test::example_samples,
+               test::example_sample);
     CHECK(read.draws == 5);
-    std::int64_t next_tile = 0;
-    for (std::int64_t index = 0; index < k_fields; ++index) {
-        const auto& field = read.fields[static_cast<std::size_t>(index)];
-        CHECK(std::int64_t{field.first_tile} == next_tile);
-        CHECK(std::int64_t{field.tile_count} == test::example_tiles(index));
-        for (std::int64_t i = 0; i < test::example_tiles(index); ++i, ++next_tile) {
-            const catalog::TileRow expected = test::example_tile(index, i);
-            CHECK(std::memcmp(&read.tiles[static_cast<std::size_t>(next_tile)], &expected, sizeof expected) == 0);
-        }
-    }
-    CHECK(std::ssize(read.tiles) == next_tile);
+    check_rows(read.fields, read.tiles, &catalog::FieldRow::first_tile, &catalog::FieldRow::tile_count, test::example_tiles,
+               test::example_tile);
     CHECK(next > 0);
     CHECK(catalog::text_of(read.fields.front().reason) == "frame is missing");
     CHECK(catalog::text_of(read.fields.front().band) == "r");
