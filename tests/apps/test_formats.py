@@ -25,7 +25,8 @@ UNITS = {"x_px": "px", "y_px": "px", "x_err_px": "px", "y_err_px": "px", "x_low_
          "half_light_radius_high_px": "px", "angle_deg": "deg", "angle_err_deg": "deg"}
 SAMPLES = 6
 MODE, FLOOR = 16, 0.05
-SCHEMA = "4"
+SCHEMA = "5"
+COUNTS = {"catalog": ("mode_rows", "mode_primary_rows"), "fields": (), "samples": ("draws",)}  # attributes of a dataset as a whole
 OF_DRAWS = 128 | 256  # flags that only joint draws can set
 
 
@@ -84,11 +85,19 @@ class Catalogue(Case):
         for dataset, rows in (("catalog", self.sources), ("fields", self.fields), ("samples", self.samples)):
             members = rows.dtype.names
             attributes = self.member_attributes[dataset]
-            self.assertEqual(set(attributes), {f"{m}.{what}" for m in members for what in ("unit", "about")})
+            of_members = {f"{m}.{what}" for m in members for what in ("unit", "about")}
+            self.assertEqual(set(attributes) - set(COUNTS[dataset]), of_members)
             for member in members:
                 self.assertTrue(attributes[f"{member}.about"], member)
         for member in self.sources.dtype.names:
             self.assertEqual(self.member_attributes["catalog"][f"{member}.unit"], UNITS.get(member, ""), member)
+
+    def test_counts(self):
+        mode = (self.sources["flags"] & MODE) != 0
+        counts = {name: int(self.member_attributes[dataset][name]) for dataset, names in COUNTS.items() for name in names}
+        self.assertEqual(counts, {"mode_rows": mode.sum(), "mode_primary_rows": (mode & (self.sources["primary"] == 1)).sum(),
+                                  "draws": SAMPLES})
+        self.assertTrue(self.sources["primary"].all(), "of one field all are primary")
 
     def test_every_flag_is_explained(self):
         about = self.member_attributes["catalog"]["flags.about"]
@@ -173,10 +182,10 @@ class Catalogue(Case):
         self.assertSameTable(Table.read(self.path, path="catalog"), self.sources)
         self.assertEqual(len(Table.read(self.path, path="fields")), 1)
 
-    def export(self, kind, threshold):
+    def export(self, kind, threshold, expected):
         path = self.folder / f"exported.{kind}"
         run = bliss("export", self.path, "--format", kind, "--threshold", threshold, "-o", path)
-        self.assertEqual(self.assertDone(run).out, f"{path}\n")
+        self.assertEqual(self.assertDone(run).out, f"{path}: {len(expected)} sources\n")
         self.assertNoLeftovers(self.folder)
         return path
 
@@ -188,7 +197,7 @@ class Catalogue(Case):
     def test_fits(self):
         for threshold, expected in ((0, self.sources), (self.half, self.kept())):
             with self.subTest(threshold=threshold), warnings.catch_warnings(action="ignore"):
-                path = self.export("fits", threshold)
+                path = self.export("fits", threshold, expected)
                 self.assertSameTable(Table.read(path, hdu=1), expected)
         with fits.open(path) as hdus:
             hdus.verify("exception")
@@ -205,7 +214,7 @@ class Catalogue(Case):
     def test_csv(self):
         for threshold, expected in ((0, self.sources), (self.half, self.kept())):
             with self.subTest(threshold=threshold):
-                with open(self.export("csv", threshold), newline="") as file:
+                with open(self.export("csv", threshold, expected), newline="") as file:
                     header, *rows = csv.reader(file)
                 self.assertEqual(tuple(header), expected.dtype.names)
                 self.assertEqual(len(rows), len(expected))
@@ -215,7 +224,7 @@ class Catalogue(Case):
     def test_ds9(self):
         for threshold, expected in ((0, self.sources), (self.half, self.kept())):
             with self.subTest(threshold=threshold):
-                lines = self.export("ds9", threshold).read_text().splitlines()
+                lines = self.export("ds9", threshold, expected).read_text().splitlines()
                 self.assertIn("icrs", lines)
                 circles = [re.fullmatch(r'circle\(([^,]+),([^,]+),[\d.]+"\) # .*', line) for line in lines[3:]]
                 self.assertEqual(len(circles), len(expected))
