@@ -90,6 +90,7 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=5
 SlurmdTimeout=30
+SchedulerParameters=sched_interval=2
 InactiveLimit=0
 JobRequeue=1
 NodeName=node[1-$nodes] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 1))-$((port + nodes))] CPUs=$cpus State=UNKNOWN
@@ -111,6 +112,8 @@ start() {
     local n
     for ((n = 1; n <= nodes; ++n)); do
         alive "$folder/slurmd-node$n.pid" && continue
+        # What ran on it is gone: said here, SLURM queues it again at once, else when it finds out, minutes later.
+        [ ! -d "$folder/spool-node$n" ] || scontrol update NodeName="node$n" State=DOWN Reason="was killed"
         mkdir -p "$folder/spool-node$n"
         unshare -m -u sh -c "hostname node$n && mount -t tmpfs tmpfs /tmp && mount -t tmpfs tmpfs /dev/shm && exec slurmd -f '$conf' -N node$n"
     done

@@ -28,7 +28,7 @@ FULL = STRIPE == "full"
 SMALL_FIELDS = ["height_px=500", "width_px=600", "stripe.overlap_rows_px=64", "stripe.overlap_cols_px=64"]
 SETTINGS = {"full": [], "sixty": SMALL_FIELDS,
             "short": [*SMALL_FIELDS, "stripe.camcols=1", "stripe.fields_per_camcol=6", "stripe.broken_fields=2"]}[STRIPE]
-RUN_S = 1800 if FULL else 180
+RUN_S = 1800 if FULL else 500  # also for SLURM to see that a node has lost its job
 WORKER = "bliss-mpi"
 
 

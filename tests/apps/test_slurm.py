@@ -1,11 +1,13 @@
 """The jobs under jobs/ on a SLURM cluster of two nodes, started on this machine (tools/slurm_cluster.sh)."""
 
+import socket
 import unittest
 
 from cluster import ClusterCase
 from support import REPO, bliss, sha256, simulate
 
 FRAMES = 6
+
 
 class Jobs(ClusterCase):
     @classmethod
@@ -43,6 +45,22 @@ class Jobs(ClusterCase):
         self.wait("the second attempt", lambda: "attempt 2" in self.said())
         self.wait("the end of the job", lambda: self.finished(number))
         self.assertIn("are in the journal of earlier attempts", self.said())
+        self.assertSameCatalogue()
+
+    def test_a_step_that_is_not_started_is_tried_again(self):
+        """What a node that was killed leaves behind is in the way of the next attempt, and srun's status is 0."""
+        first = self.submit_catalog()
+        self.wait("the end of the first job", lambda: self.finished(first))
+        (self.out / "catalog.h5").unlink()
+        for node in ("node1", "node2"):
+            left = self.nodes_see / f"cluster/spool-{node}/stepd.slurm.pmix.{int(first) + 1}.0"
+            with socket.socket(socket.AF_UNIX) as stale:
+                stale.bind(str(left))
+        number = self.submit_catalog()
+        self.assertEqual(int(number), int(first) + 1)
+        self.wait("the end of the job", lambda: self.finished(number))
+        self.assertIn("step 1 of the job was not started", self.said())
+        self.assertIn("ended with status 0", self.said())
         self.assertSameCatalogue()
 
     def test_training_on_two_nodes(self):

@@ -1,0 +1,24 @@
+# shellcheck shell=bash
+# Sourced by the job scripts, with `output` set: the program as a job step, and what is new in `output` since this attempt began.
+
+# Of the attempt's beginning, by the clock of the file system.
+mkdir -p "${output:?}"
+mark=$output/.job-$SLURM_JOB_ID
+: >"$mark"
+trap 'rm -f "$mark"' EXIT
+
+# step FILE PROGRAM ARGUMENTS...: the program on all of the job's nodes; its status. FILE is one that it writes whenever it begins its work.
+# srun may say that all is well though it has started nothing: of an attempt that was killed with its node, sockets are left in the
+# spool folder of slurmd that are in the way of the same step of the next attempt (SLURM 22.05 with PMIx). The next step has others.
+step() {
+    local file=$1 status try
+    shift
+    for try in 1 2 3; do
+        status=0
+        srun "${BLISS_SRUN[@]}" "$@" || status=$?
+        case " $* " in *" --dry-run "*) return "$status" ;; esac
+        if [ "$status" != 0 ] || [ "$file" -nt "$mark" ]; then return "$status"; fi
+        echo "$(date -Is) step $try of the job was not started, though srun says that all is well"
+    done
+    return 1
+}
