@@ -63,9 +63,13 @@ void bench_training(training::TrainingConfig config, const std::optional<encoder
     for (const auto precision : {encoder::Precision::float32, encoder::Precision::automatic}) {
         config.precision = precision;
         training::Trainer trainer{config, comm::Communicator::self(), galaxies};
+        training::StepTimes times;
         print_rate(fmt::format("training step, simulator included, {}", precision == encoder::Precision::float32 ? "float32" : "auto"),
-                   time_runs(runs, [&] { trainer.step(); }),
+                   time_runs(runs, [&] { times.add(trainer.step().times); }),
                    static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side));
+        const double ms = 1e3 / (runs + 1);
+        fmt::print("  ms a step, summed over threads: images {:.1f}, detection {:.1f}, type {:.1f}, shape {:.1f}; optimiser {:.1f}\n",
+                   ms * times.simulate_s, ms * times.detect_s, ms * times.classify_s, ms * times.shapes_s, ms * times.optimise_s);
     }
 }
 

@@ -16,13 +16,16 @@ namespace {
 /// Share of the sources that are given to the encoders of single sources by moments, the others as they are.
 constexpr double k_share_given_by_moments = 0.5;
 /// Windows come in multiples of this: kernels are compiled anew for every number of them.
-constexpr std::size_t k_windows_multiple = 32;
+constexpr std::size_t k_windows_multiple = 8;
 
 /// What the encoders of single sources are told of labelled sources.
 class Placing {
 public:
     Placing(const Batch& batch, encoder::TilePosterior q, GivenAs given_as)
-        : batch_{batch}, q_{std::move(q)}, given_as_{given_as}, tiles_{batch.labels.count.numel() / batch.features.size(0)},
+        : batch_{batch},
+          q_{std::move(q)},
+          given_as_{given_as},
+          tiles_{batch.labels.count.numel() / batch.features.size(0)},
           side_{std::lround(std::sqrt(static_cast<double>(tiles_)))},
           tile_px_{static_cast<double>(batch.features.size(2) - 2 * tile::k_padding_px) / static_cast<double>(side_)} {}
 
@@ -52,7 +55,7 @@ private:
     encoder::TilePosterior q_;
     GivenAs given_as_;
     std::int64_t tiles_;
-    std::int64_t side_;     ///< tiles along an image's side
+    std::int64_t side_;  ///< tiles along an image's side
     double tile_px_;
 };
 

@@ -10,9 +10,14 @@ void describe(ConfigVisitor& visitor, TrainingConfig& config) {
     visitor.field("seed", config.seed, "of weights and simulated images", k_not_negative);
     visitor.field("steps", config.steps, "optimiser steps", Range{1, 4e9});
     visitor.field("images_per_step", config.images_per_step, "simulated images of one step, over all ranks", Range{1, 65536});
+    visitor.field(
+        "images_at_once", config.images_at_once,
+        "images that one thread computes together: a step has work for images_per_step / images_at_once threads on all ranks; part "
+        "of what decides the bits of the weights",
+        Range{1, 1024});
     visitor.field("tiles_per_side", config.tiles_per_side, "labelled tiles along an image's side", Range{1, 512});
-    visitor.field("sources_per_image", config.sources_per_image,
-                  "sources of each image, at most, whose type and shape are learnt", Range{1, 1e6});
+    visitor.field("sources_per_image", config.sources_per_image, "sources of each image, at most, whose type and shape are learnt",
+                  Range{1, 1e6});
     visitor.field("learning_rate", config.learning_rate, "of the optimiser, at its highest", k_positive);
     visitor.field("warmup_steps", config.warmup_steps, "steps of linear warm-up", k_not_negative);
     visitor.field("final_learning_rate_share", config.final_learning_rate_share, "last learning rate against the highest (cosine)",
@@ -20,12 +25,14 @@ void describe(ConfigVisitor& visitor, TrainingConfig& config) {
     visitor.field("gradient_norm_limit", config.gradient_norm_limit, "gradients are scaled down to this norm", k_positive);
     visitor.field("weight_average_decay", config.weight_average_decay, "of the exponential average that becomes the model",
                   Range{0, 0.999999});
+    visitor.field("most_skipped_steps", config.most_skipped_steps,
+                  "steps left out because a loss or gradient is not finite; one more ends the training", k_not_negative);
     encoder::describe_precision(visitor, config.precision);
     visitor.field("validation_images", config.validation_images, "fixed simulated images the average is judged on", k_not_negative);
     visitor.field("validation_every", config.validation_every, "steps between validations", Range{1, 1e9});
     visitor.field("checkpoint_every", config.checkpoint_every, "steps between checkpoints", Range{1, 1e9});
     visitor.field("width_images", config.width_images,
-                  "simulated images that encoder.width_terms are fitted to after the last step; 0: they stay as trained", Range{0, 1e6});
+                  "simulated images that encoder.width_terms are fitted to after the last step; 0: they stay as trained", Range{0, 1e5});
     visitor.section("encoder", config.encoder);
     visitor.section("galaxies", config.galaxies);
     visitor.section("simulator", config.simulator);
@@ -33,14 +40,12 @@ void describe(ConfigVisitor& visitor, TrainingConfig& config) {
 
 void check_training(const TrainingConfig& config, int ranks) {
     simulator::check_simulator(config.simulator);
-    if (config.images_per_step % ranks != 0) {
-        throw ConfigError(fmt::format("images_per_step ({}) does not divide over {} ranks; use a number of ranks that divides it",
-                                      config.images_per_step, ranks));
-    }
-    if (config.simulator.prior.galaxies == simulator::GalaxyModel::learnt && config.galaxies.model.empty() &&
-        config.galaxies.stamps_per_step % ranks != 0) {
-        throw ConfigError(fmt::format("galaxies.stamps_per_step ({}) does not divide over {} ranks; use a number of ranks that divides it",
-                                      config.galaxies.stamps_per_step, ranks));
+    const std::int64_t pieces = (config.images_per_step + config.images_at_once - 1) / config.images_at_once;
+    if (pieces < ranks) {
+        throw ConfigError(
+            fmt::format("{} ranks, but images_per_step ({}) and images_at_once ({}) make {} pieces of work in a step; use fewer "
+                        "ranks, or more images a step",
+                        ranks, config.images_per_step, config.images_at_once, pieces));
     }
     if (config.galaxies.size_unit_px_low > config.galaxies.size_unit_px_high) {
         throw ConfigError(fmt::format("galaxies: size_unit_px_low ({}) is above size_unit_px_high ({})", config.galaxies.size_unit_px_low,

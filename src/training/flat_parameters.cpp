@@ -1,22 +1,29 @@
 #include "flat_parameters.hpp"
 
+#include "bliss/core/check.hpp"
+#include "bliss/tile/one_thread.hpp"
 #include "bliss/training/muon.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 namespace bliss::training {
 namespace {
 
 // Adam's usual constants (Kingma and Ba 2015).
-constexpr double k_beta1 = 0.9;
-constexpr double k_beta2 = 0.999;
-constexpr double k_epsilon = 1e-8;
+constexpr float k_beta1 = 0.9f;
+constexpr float k_beta2 = 0.999f;
+constexpr float k_epsilon = 1e-8f;
 
 // Muon's step of a weight matrix, root mean square against Adam's step of one, and the least side of a matrix it is used for:
 // thin matrices (outputs, conditioning) have too few directions to even out.
 constexpr double k_matrix_step = 0.5;
 constexpr std::int64_t k_least_matrix_side = 48;
+
+/// Numbers that one thread takes at once.
+constexpr std::int64_t k_piece = 1 << 14;
 
 /// A view of part of a block with the shape and the memory order of `like`.
 at::Tensor view_like(const at::Tensor& block, std::int64_t offset, const at::Tensor& like) {
@@ -28,47 +35,85 @@ at::Tensor view_like(const at::Tensor& block, std::int64_t offset, const at::Ten
 FlatParameters::FlatParameters(torch::nn::Module& network) {
     std::int64_t total = 0;
     for (const auto& parameter : network.parameters()) total += parameter.numel();
-    values_ = torch::zeros({total});
-    gradients_ = torch::zeros({total});
-    first_moment_ = torch::zeros({total});
-    second_moment_ = torch::zeros({total});
+    for (at::Tensor* const block : {&values_, &first_moment_, &second_moment_, &update_}) *block = torch::zeros({total});
     std::int64_t offset = 0;
     const torch::NoGradGuard no_grad;
     for (auto& parameter : network.parameters()) {
         const at::Tensor view = view_like(values_, offset, parameter);
         view.copy_(parameter);
         parameter.set_data(view);
-        parameter.mutable_grad() = view_like(gradients_, offset, parameter);
         const std::int64_t rows = parameter.size(0), cols = parameter.numel() / rows;
         if (std::min(rows, cols) >= k_least_matrix_side) matrices_.push_back({offset, rows, cols});
         offset += parameter.numel();
     }
+    std::ranges::stable_sort(matrices_, std::ranges::greater{}, [](const Matrix& m) { return m.rows * m.cols; });
     average_ = values_.clone();
 }
 
-double FlatParameters::step(double learning_rate, double norm_limit, double average_decay) {
-    const torch::NoGradGuard no_grad;
-    const double norm = gradients_.norm().item<double>();
+at::Tensor FlatParameters::bind(torch::nn::Module& network) const {
+    at::Tensor gradients = torch::zeros_like(values_);
+    std::int64_t offset = 0;
+    for (auto& parameter : network.parameters()) {
+        parameter.set_data(view_like(values_, offset, parameter));
+        parameter.mutable_grad() = view_like(gradients, offset, parameter);
+        offset += parameter.numel();
+    }
+    BLISS_ENSURE(offset == size(), "a network of the same kind");
+    return gradients;
+}
+
+double FlatParameters::step(std::span<float> gradients, double learning_rate, double norm_limit, double average_decay) {
+    BLISS_EXPECT(std::ssize(gradients) == size(), "a gradient for every value");
+    const std::int64_t pieces = (size() + k_piece - 1) / k_piece;
+    const auto in_pieces = [&](const auto& work) {
+        tile::for_each_on_one_thread(pieces, [&](std::int64_t k) { work(k, k * k_piece, std::min(size(), (k + 1) * k_piece)); });
+    };
+    std::vector<double> squares(static_cast<std::size_t>(pieces));
+    in_pieces([&](std::int64_t piece, std::int64_t begin, std::int64_t end) {
+        double sum = 0;
+        for (std::int64_t k = begin; k < end; ++k)
+            sum += static_cast<double>(gradients[static_cast<std::size_t>(k)]) * gradients[static_cast<std::size_t>(k)];
+        squares[static_cast<std::size_t>(piece)] = sum;
+    });
+    const double norm = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
     if (!std::isfinite(norm)) return norm;
-    if (norm > norm_limit) gradients_.mul_(norm_limit / norm);
     ++step_;
-    const double correction1 = 1 - std::pow(k_beta1, static_cast<double>(step_));
-    const double correction2 = 1 - std::pow(k_beta2, static_cast<double>(step_));
-    first_moment_.lerp_(gradients_, 1 - k_beta1);
-    second_moment_.mul_(k_beta2).addcmul_(gradients_, gradients_, 1 - k_beta2);
-    const at::Tensor denominator = (second_moment_ / correction2).sqrt_().add_(k_epsilon);
-    at::Tensor update = (first_moment_ / correction1).div_(denominator);  // Adam's
-    for (const Matrix& matrix : matrices_) {
+
+    const auto scale = static_cast<float>(norm > norm_limit ? norm_limit / norm : 1);
+    const auto correction1 = static_cast<float>(1 / (1 - std::pow(k_beta1, static_cast<double>(step_))));
+    const auto correction2 = static_cast<float>(1 / (1 - std::pow(k_beta2, static_cast<double>(step_))));
+    float* const gradient = gradients.data();
+    float* const first = first_moment_.data_ptr<float>();
+    float* const second = second_moment_.data_ptr<float>();
+    float* const update = update_.data_ptr<float>();
+    in_pieces([&](std::int64_t, std::int64_t begin, std::int64_t end) {  // Adam's step
+        for (std::int64_t k = begin; k < end; ++k) {
+            const float g = gradient[k] *= scale;
+            first[k] += (1 - k_beta1) * (g - first[k]);
+            second[k] = k_beta2 * second[k] + (1 - k_beta2) * g * g;
+            update[k] = first[k] * correction1 / (std::sqrt(second[k] * correction2) + k_epsilon);
+        }
+    });
+    const at::Tensor of_gradients = torch::from_blob(gradient, {size()});
+    tile::for_each_on_one_thread(std::ssize(matrices_), [&](std::int64_t k) {
+        const Matrix& matrix = matrices_[static_cast<std::size_t>(k)];
         const auto part = [&](const at::Tensor& block) {
             return block.slice(0, matrix.offset, matrix.offset + matrix.rows * matrix.cols).view({matrix.rows, matrix.cols});
         };
-        const double scale = k_matrix_step * std::sqrt(static_cast<double>(std::max(matrix.rows, matrix.cols)));
-        part(update).copy_(orthogonalized(torch::lerp(part(gradients_), part(first_moment_), k_beta1))).mul_(scale);
-    }
-    values_.sub_(update, learning_rate);
+        const double size = k_matrix_step * std::sqrt(static_cast<double>(std::max(matrix.rows, matrix.cols)));
+        part(update_).copy_(orthogonalized(torch::lerp(part(of_gradients), part(first_moment_), k_beta1))).mul_(size);
+    });
     // Early on the average follows the weights closely, so that it forgets the random start.
     const double decay = std::min(average_decay, (1.0 + static_cast<double>(step_)) / (10.0 + static_cast<double>(step_)));
-    average_.lerp_(values_, 1 - decay);
+    const auto rate = static_cast<float>(learning_rate), share = static_cast<float>(1 - decay);
+    float* const value = values_.data_ptr<float>();
+    float* const average = average_.data_ptr<float>();
+    in_pieces([&](std::int64_t, std::int64_t begin, std::int64_t end) {
+        for (std::int64_t k = begin; k < end; ++k) {
+            value[k] -= rate * update[k];
+            average[k] += share * (value[k] - average[k]);
+        }
+    });
     return norm;
 }
 

@@ -1,34 +1,31 @@
 #pragma once
 
-#include "bliss/comm/communicator.hpp"
-
 #include <torch/torch.h>
 
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace bliss::training {
 
-/// All parameters of a network in one block of memory, their gradients in a second: one reduction over ranks, one optimiser
-/// step, one average. The network's own tensors become views.
+/// All parameters of a network in one block of memory, with the state of its optimiser and their average. The network's own tensors become
+/// views.
 class FlatParameters {
 public:
     explicit FlatParameters(torch::nn::Module& network);
 
     [[nodiscard]] at::Tensor& values() { return values_; }
+    [[nodiscard]] std::int64_t size() const { return values_.numel(); }
 
-    void zero_gradients() { gradients_.zero_(); }
-
-    /// Adds up the gradients of all ranks. @collective
-    void sum_gradients(const comm::Communicator& comm) {
-        comm.all_reduce_sum(std::span<float>{gradients_.data_ptr<float>(), static_cast<std::size_t>(gradients_.numel())});
-    }
+    /// Makes the parameters of a network of the same kind views of these values, with gradients of their own: several threads can then each
+    /// have such a copy. @return its gradients, in one block like the values
+    at::Tensor bind(torch::nn::Module& network) const;
 
     /// Scales the gradients to the norm limit, takes a step, moves the average. Weight matrices (a convolution's rows are its
     /// output channels) take a step of Muon, with Nesterov momentum; all else one of Adam. Where the gradients are not finite nothing
-    /// changes. @return norm before scaling
-    double step(double learning_rate, double norm_limit, double average_decay);
+    /// changes. The bits do not depend on the threads. @param gradients (size()), are changed @return norm before scaling
+    double step(std::span<float> gradients, double learning_rate, double norm_limit, double average_decay);
 
     /// Exchanges the weights with their average, and back.
     void swap_average();
@@ -45,12 +42,12 @@ private:
         std::int64_t offset, rows, cols;
     };
 
-    std::vector<Matrix> matrices_;
+    std::vector<Matrix> matrices_;  ///< the largest first
     at::Tensor values_;
-    at::Tensor gradients_;
     at::Tensor average_;
     at::Tensor first_moment_;
     at::Tensor second_moment_;
+    at::Tensor update_;
     std::int64_t step_ = 0;
 };
 

@@ -3,16 +3,19 @@
 #include "bliss/core/error.hpp"
 #include "bliss/core/statistics.hpp"
 #include "bliss/simulator/reserved_steps.hpp"
-#include "flat_parameters.hpp"
+#include "bliss/tile/one_thread.hpp"
+#include "gradient_sums.hpp"
 #include "schedule.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <torch/torch.h>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <numbers>
+#include <optional>
 
 namespace bliss::training {
 namespace {
@@ -23,11 +26,15 @@ constexpr std::int64_t k_judged_stamps = 2048;
 /// Codes the couplings are fitted to, in batches of stamps; how many a step sees.
 constexpr std::int64_t k_coded_batches = 64;
 constexpr std::int64_t k_codes_per_step = 2048;
+/// Stamps and codes that one thread computes together.
+constexpr std::int64_t k_stamps_at_once = 32, k_codes_at_once = 256;
 /// Galaxies of each side that distributions are compared on.
 constexpr int k_compared = 20000;
 constexpr double k_final_rate_share = 0.01;
 constexpr double k_gradient_norm_limit = 100;
 constexpr double k_average_decay = 0.99;
+/// Gradients, of thousands of nats a stamp at first, are added up to multiples of 2^-24.
+constexpr int k_gradient_bits = 24;
 constexpr std::chrono::seconds k_log_interval{10};
 
 at::Tensor standard_normal(std::uint64_t seed, std::uint32_t step, std::uint32_t first_sample, std::int64_t rows, std::int64_t columns) {
@@ -62,6 +69,19 @@ std::vector<std::vector<double>> galaxies_of(simulator::PriorConfig prior, const
     return lists;
 }
 
+/// One thread's copy of a VAE, with gradients of its own.
+struct VaeCopy {
+    VaeCopy(const encoder::GalaxyVaeConfig& config, const FlatParameters& of_decoder, const FlatParameters& of_encoder)
+        : decoder{config},
+          encoder{config},
+          decoder_gradients{of_decoder, *decoder, k_gradient_bits},
+          encoder_gradients{of_encoder, *encoder, k_gradient_bits} {}
+
+    encoder::GalaxyDecoderNet decoder;
+    encoder::GalaxyVaeEncoder encoder;
+    ThreadGradients decoder_gradients, encoder_gradients;
+};
+
 class VaeTraining {
 public:
     VaeTraining(const GalaxyTrainingConfig& config, const simulator::SimulatorConfig& simulator, std::uint64_t seed,
@@ -70,13 +90,14 @@ public:
         torch::manual_seed(seed);
         vae_.decoder = encoder::GalaxyDecoderNet{config.vae};
         vae_.encoder = encoder::GalaxyVaeEncoder{config.vae};
-        stamps_of_rank_ = config.stamps_per_step / comm.size();
+        decoder_.emplace(*vae_.decoder);
+        encoder_.emplace(*vae_.encoder);
     }
 
     GalaxyVae run() {
         learn_shapes();
         fit_couplings();
-        judge();
+        tile::for_each_on_one_thread(1, [&](std::int64_t) { judge(); });
         return std::move(vae_);
     }
 
@@ -85,82 +106,118 @@ private:
     struct Terms {
         at::Tensor misfit, kl, codes;
     };
-    Terms terms(const GalaxyStamps& stamps, const simulator::SampleRange& range) {
-        const auto q = vae_.encoder->forward(stamps.pixels, stamps.conditions);
+    [[nodiscard]] Terms terms(encoder::GalaxyDecoderNet& decoder, encoder::GalaxyVaeEncoder& encoder, const GalaxyStamps& stamps,
+                              const simulator::SampleRange& range) const {
+        const auto q = encoder->forward(stamps.pixels, stamps.conditions);
         const at::Tensor noise = standard_normal(seed_, range.step, range.first_sample, q.mean.size(0), q.mean.size(1));
         const at::Tensor codes = q.mean + q.sd * noise;
-        return {misfit(config_, stamps, vae_.decoder->decode(codes)), kl_from_standard_normal(q), codes};
+        return {misfit(config_, stamps, decoder->decode(codes)), kl_from_standard_normal(q), codes};
     }
 
-    [[nodiscard]] simulator::SampleRange range_of(std::uint32_t step) const {
-        return {seed_, step, static_cast<std::uint32_t>(comm_.rank() * stamps_of_rank_)};
+    /// Cuts `count` into pieces of work, which are the same for any number of ranks, and calls `work(copy, first, count)` for this rank's,
+    /// each on one thread with a copy of its own.
+    template <class Work>
+    void for_each_piece(std::int64_t count, std::int64_t at_once, const Work& work) {
+        const std::int64_t pieces = (count + at_once - 1) / at_once;
+        const std::int64_t begin = pieces * comm_.rank() / comm_.size(), end = pieces * (comm_.rank() + 1) / comm_.size();
+        copies_.for_each(
+            static_cast<std::size_t>(end - begin), [&] { return std::make_unique<VaeCopy>(config_.vae, *decoder_, *encoder_); },
+            [&](VaeCopy& copy, std::size_t k) {
+                const std::int64_t first = (begin + static_cast<std::int64_t>(k)) * at_once;
+                work(copy, first, std::min(at_once, count - first));
+            });
+    }
+
+    /// Adds up the gradients of a network over threads and ranks, takes a step, and clears them.
+    void take_step(FlatParameters& network, ThreadGradients VaeCopy::* of_copy, std::int64_t steps, std::int64_t step) {
+        ExactSums total{static_cast<std::size_t>(network.size()), k_gradient_bits};
+        std::vector<const ExactSums*> of_threads;
+        copies_.for_all([&](VaeCopy& copy) { of_threads.push_back(&(copy.*of_copy).sums()); });
+        begin_sum(total, of_threads, comm_)->wait();
+        copies_.for_all([&](VaeCopy& copy) { (copy.*of_copy).clear(); });
+        std::vector<float> gradients(total.size());
+        total.read(gradients);
+        const double rate = cosine_schedule(config_.learning_rate, config_.warmup_steps, steps, k_final_rate_share, step);
+        network.step(gradients, rate, k_gradient_norm_limit, k_average_decay);
+    }
+
+    /// @throws Error on all ranks where a gradient was not finite. @collective
+    void check_finite(const std::atomic<bool>& finite, std::int64_t step) const {
+        if (comm_.all_reduce_min(std::int64_t{finite ? 1 : 0}) == 1) return;
+        throw Error(fmt::format("galaxies: the gradients of step {} (seed {}) are not finite; lower galaxies.learning_rate", step, seed_));
     }
 
     void learn_shapes() {
-        FlatParameters decoder{*vae_.decoder}, encoder{*vae_.encoder};
         auto said = Clock::now();
         for (std::int64_t step = 0; step < config_.steps; ++step) {
-            const auto range = range_of(static_cast<std::uint32_t>(step));
-            decoder.zero_gradients();
-            encoder.zero_gradients();
-            const Terms loss = terms(make_stamps(config_, simulator_, range, stamps_of_rank_), range);
-            const at::Tensor mean = (0.5 * loss.misfit + loss.kl).sum() / static_cast<double>(config_.stamps_per_step);
-            mean.backward();
-            for (FlatParameters* const parameters : {&decoder, &encoder}) {
-                parameters->sum_gradients(comm_);
-                take_step(*parameters, config_.steps, step);
-            }
+            std::atomic<bool> finite = true;
+            std::atomic<double> sum_misfit = 0, sum_kl = 0;
+            for_each_piece(config_.stamps_per_step, k_stamps_at_once, [&](VaeCopy& copy, std::int64_t first, std::int64_t count) {
+                const simulator::SampleRange range{seed_, static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(first)};
+                const GalaxyStamps stamps = make_stamps(config_, simulator_, range, count);
+                const torch::AutoGradMode with_gradients{true};
+                const Terms loss = terms(copy.decoder, copy.encoder, stamps, range);
+                copy.decoder_gradients.begin_piece();
+                copy.encoder_gradients.begin_piece();
+                ((0.5 * loss.misfit + loss.kl).sum() / static_cast<double>(config_.stamps_per_step)).backward();
+                if (!copy.decoder_gradients.end_piece() || !copy.encoder_gradients.end_piece()) finite = false;
+                sum_misfit += loss.misfit.sum().item<double>();
+                sum_kl += loss.kl.sum().item<double>();
+            });
+            check_finite(finite, step);
+            take_step(*decoder_, &VaeCopy::decoder_gradients, config_.steps, step);
+            take_step(*encoder_, &VaeCopy::encoder_gradients, config_.steps, step);
             if (Clock::now() - said >= k_log_interval || step + 1 == config_.steps) {
                 said = Clock::now();
-                spdlog::info("galaxies: step {}/{}  misfit {:.1f} (median {:.1f}), KL {:.2f} nats", step + 1, config_.steps,
-                             loss.misfit.mean().item<double>(), loss.misfit.median().item<double>(), loss.kl.mean().item<double>());
+                const double of_rank = static_cast<double>(config_.stamps_per_step) / comm_.size();
+                spdlog::info("galaxies: step {}/{}  misfit {:.1f}, KL {:.2f} nats", step + 1, config_.steps, sum_misfit / of_rank,
+                             sum_kl / of_rank);
             }
         }
-        decoder.swap_average();
-        encoder.swap_average();
-    }
-
-    void take_step(FlatParameters& parameters, std::int64_t steps, std::int64_t step) const {
-        const double rate = cosine_schedule(config_.learning_rate, config_.warmup_steps, steps, k_final_rate_share, step);
-        // All ranks hold the same gradients, so all of them end here or none.
-        if (!std::isfinite(parameters.step(rate, k_gradient_norm_limit, k_average_decay))) {
-            throw Error(
-                fmt::format("galaxies: the gradients of step {} (seed {}) are not finite; lower galaxies.learning_rate", step, seed_));
-        }
+        decoder_->swap_average();
+        encoder_->swap_average();
     }
 
     /// Fits the couplings to codes of training galaxies by maximum likelihood.
     void fit_couplings() {
         if (config_.vae.couplings == 0) return;
-        std::vector<at::Tensor> batches;
-        {
-            const torch::NoGradGuard no_grad;
-            for (std::int64_t k = 0; k < k_coded_batches; ++k) {
-                const simulator::SampleRange range{seed_, simulator::k_galaxies_coded_step + static_cast<std::uint32_t>(k), 0};
-                batches.push_back(terms(make_stamps(config_, simulator_, range, config_.stamps_per_step), range).codes);
-            }
-        }
+        std::vector<at::Tensor> batches(static_cast<std::size_t>(k_coded_batches));
+        tile::for_each_on_one_thread(k_coded_batches, [&](std::int64_t k) {
+            const simulator::SampleRange range{seed_, simulator::k_galaxies_coded_step + static_cast<std::uint32_t>(k), 0};
+            batches[static_cast<std::size_t>(k)] =
+                terms(vae_.decoder, vae_.encoder, make_stamps(config_, simulator_, range, config_.stamps_per_step), range).codes;
+        });
         const at::Tensor codes = torch::cat(batches, 0);
-        FlatParameters parameters{*vae_.decoder};
+        decoder_.emplace(*vae_.decoder);  // an optimiser and an average that begin here
+        copies_ = {};
         torch::manual_seed(seed_);
         for (std::int64_t step = 0; step < config_.coupling_steps; ++step) {
-            parameters.zero_gradients();
             const at::Tensor picked = codes.index_select(0, torch::randint(codes.size(0), {k_codes_per_step}, torch::kLong));
-            const at::Tensor loss = -vae_.decoder->log_density(picked).mean();
-            loss.backward();
-            take_step(parameters, config_.coupling_steps, step);
+            std::atomic<bool> finite = true;
+            std::atomic<double> sum = 0;
+            for_each_piece(k_codes_per_step, k_codes_at_once, [&](VaeCopy& copy, std::int64_t first, std::int64_t count) {
+                const torch::AutoGradMode with_gradients{true};
+                const at::Tensor loss = -copy.decoder->log_density(picked.slice(0, first, first + count)).sum();
+                copy.decoder_gradients.begin_piece();
+                (loss / static_cast<double>(k_codes_per_step)).backward();
+                if (!copy.decoder_gradients.end_piece()) finite = false;
+                sum += loss.item<double>();
+            });
+            check_finite(finite, step);
+            take_step(*decoder_, &VaeCopy::decoder_gradients, config_.coupling_steps, step);
             if ((step + 1) % 500 == 0) {
-                spdlog::info("galaxies: couplings {}/{}  {:.3f} nats a galaxy", step + 1, config_.coupling_steps, loss.item<double>());
+                spdlog::info("galaxies: couplings {}/{}  {:.3f} nats a galaxy", step + 1, config_.coupling_steps,
+                             sum * comm_.size() / static_cast<double>(k_codes_per_step));
             }
         }
-        parameters.swap_average();
+        decoder_->swap_average();
     }
 
     void judge() {
         const torch::NoGradGuard no_grad;
         const simulator::SampleRange range{seed_, simulator::k_galaxies_judged_step, 0};
         const GalaxyStamps stamps = make_stamps(config_, simulator_, range, k_judged_stamps);
-        const Terms of = terms(stamps, range);
+        const Terms of = terms(vae_.decoder, vae_.encoder, stamps, range);
         GalaxyReport& report = vae_.report;
         report.elbo = -(0.5 * of.misfit + of.kl).mean().item<double>();
         report.kl = of.kl.mean().item<double>();
@@ -183,8 +240,9 @@ private:
     const simulator::SimulatorConfig& simulator_;
     std::uint64_t seed_;
     const comm::Communicator& comm_;
-    std::int64_t stamps_of_rank_ = 0;
     GalaxyVae vae_;
+    std::optional<FlatParameters> decoder_, encoder_;
+    PerThread<VaeCopy> copies_;
 };
 
 }  // namespace

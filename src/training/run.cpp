@@ -9,8 +9,8 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
 
 #include <chrono>
 #include <fstream>
@@ -68,6 +68,8 @@ public:
         sum_.gradient_norm += report.gradient_norm;
         sum_.learning_rate = report.learning_rate;
         sum_.step = report.step;
+        sum_.times.add(report.times);
+        skipped_ += report.skipped ? 1 : 0;
     }
     [[nodiscard]] bool due() const { return Clock::now() - start_ >= k_log_interval; }
     /// Leaves out of the speed what was no step.
@@ -75,8 +77,8 @@ public:
 
     nlohmann::json close(double tiles_per_step) {
         const double n = static_cast<double>(std::max<std::int64_t>(1, steps_));
-        for (double* value : {&sum_.loss, &sum_.loss_count, &sum_.loss_location, &sum_.loss_flux, &sum_.loss_type, &sum_.loss_shape,
-                              &sum_.gradient_norm}) {
+        for (double* value :
+             {&sum_.loss, &sum_.loss_count, &sum_.loss_location, &sum_.loss_flux, &sum_.loss_type, &sum_.loss_shape, &sum_.gradient_norm}) {
             *value /= n;
         }
         nlohmann::json line = to_json(sum_, "");
@@ -84,6 +86,18 @@ public:
         line["gradient_norm"] = sum_.gradient_norm;
         line["learning_rate"] = sum_.learning_rate;
         line["tiles_per_s"] = n * tiles_per_step / seconds_since(start_);
+        line["skipped"] = skipped_;
+        nlohmann::json& seconds = line["seconds_a_step"];
+        const StepTimes& times = sum_.times;
+        for (const auto& [name, sum] : {std::pair{"simulate", times.simulate_s},
+                                        {"detect", times.detect_s},
+                                        {"classify", times.classify_s},
+                                        {"shapes", times.shapes_s},
+                                        {"sum", times.sum_s},
+                                        {"wait", times.wait_s},
+                                        {"optimise", times.optimise_s}}) {
+            seconds[name] = sum / n;
+        }
         *this = Window{};
         return line;
     }
@@ -91,13 +105,13 @@ public:
 private:
     Clock::time_point start_ = Clock::now();
     std::int64_t steps_ = 0;
+    std::int64_t skipped_ = 0;
     StepReport sum_;
 };
 
 void say_progress(const TrainingConfig& config, const nlohmann::json& line, double seconds, std::int64_t steps_this_run) {
     const auto step = line.at("step").get<std::int64_t>();
-    const double left = seconds / static_cast<double>(std::max<std::int64_t>(1, steps_this_run)) *
-                        static_cast<double>(config.steps - step);
+    const double left = seconds / static_cast<double>(std::max<std::int64_t>(1, steps_this_run)) * static_cast<double>(config.steps - step);
     spdlog::info(
         "step {}/{}  loss {:.5f} a tile (count {:.5f}), location {:.3f} flux {:.3f} type {:.3f} a source, shape {:.3f} a galaxy  {:.0f} "
         "tiles/s  {:%H:%M:%S} left",

@@ -1,186 +1,117 @@
 #include "bliss/training/trainer.hpp"
 
-#include "batch.hpp"
-#include "bliss/comm/agree.hpp"
 #include "bliss/core/error.hpp"
-#include "bliss/core/hash.hpp"
 #include "bliss/encoder/precision.hpp"
 #include "bliss/simulator/reserved_steps.hpp"
-#include "bliss/training/losses.hpp"
-#include "flat_parameters.hpp"
 #include "schedule.hpp"
+#include "trainer_impl.hpp"
 #include "width_stage.hpp"
 
-#include <ATen/autocast_mode.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <torch/torch.h>
 
-#include <charconv>
-#include <cmath>
+#include <algorithm>
+#include <chrono>
 
 namespace bliss::training {
 namespace {
 
-/// Convolutions in bfloat16 while it lives, where asked for; weights and everything else stay float32.
-class MixedPrecision {
-public:
-    explicit MixedPrecision(bool on) : on_{on} {
-        if (!on_) return;
-        at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-        at::autocast::set_autocast_enabled(at::kCPU, true);
-    }
-    ~MixedPrecision() {
-        if (!on_) return;
-        at::autocast::set_autocast_enabled(at::kCPU, false);
-        at::autocast::clear_cache();
-    }
-    MixedPrecision(const MixedPrecision&) = delete;
-    MixedPrecision& operator=(const MixedPrecision&) = delete;
+using Clock = std::chrono::steady_clock;
 
-private:
-    bool on_;
-};
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// Sums of losses, in the order of StepReport, with what they are divided by.
-struct LossSums {
-    double count = 0, location = 0, flux = 0, type = 0, shape = 0, sources = 0, galaxies = 0, tiles = 0;
-
-    StepReport report(const comm::Communicator& comm) const {
-        std::vector<double> all{count, location, flux, type, shape, sources, galaxies, tiles};
-        comm.all_reduce_sum(std::span<double>{all});
-        const double n = std::max(1.0, all[5]);
-        StepReport out;
-        out.loss = (all[0] + all[1] + all[2]) / all[7];
-        out.loss_count = all[0] / all[7];
-        out.loss_location = all[1] / n;
-        out.loss_flux = all[2] / n;
-        out.loss_type = all[3] / n;
-        out.loss_shape = all[4] / std::max(1.0, all[6]);
-        return out;
-    }
-};
-
-/// What a file's metadata say under this name; empty where they say nothing.
-std::string text_of(const encoder::TensorFile& file, const char* key) {
-    const auto found = file.metadata.find(key);
-    return found == file.metadata.end() ? std::string{} : found->second;
+/// Adds to `seconds` what `work` takes.
+template <class Work>
+void timed(double& seconds, const Work& work) {
+    const auto start = Clock::now();
+    work();
+    seconds += seconds_since(start);
 }
 
-/// A checkpoint of this configuration. @throws DataError
-encoder::TensorFile read_checkpoint(const std::filesystem::path& path, const TrainingConfig& config) {
-    encoder::TensorFile file = encoder::read_tensor_file(path);
-    if (text_of(file, "format") != "bliss-checkpoint") {
-        throw DataError(fmt::format("{}: not a bliss checkpoint; use --fresh to start over", path.string()));
+/// Means of the losses of pieces.
+StepReport report_of(const std::vector<LossSums>& pieces) {
+    LossSums all;
+    for (const LossSums& piece : pieces) {
+        if (piece.not_finite == 0) all.add(piece);
     }
-    const std::string mine = to_toml(config, false), its = text_of(file, "configuration");
-    if (its != mine) {
-        throw DataError(
-            fmt::format("{}: the checkpoint is of another configuration (SHA256 {:.12}, this run's {:.12}); use --fresh to "
-                        "start over or another --output",
-                        path.string(), sha256_of_text(its), sha256_of_text(mine)));
-    }
-    return file;
+    const double tiles = std::max(1.0, all.tiles), sources = std::max(1.0, all.sources);
+    StepReport out;
+    out.loss = (all.count + all.location + all.flux) / tiles;
+    out.loss_count = all.count / tiles;
+    out.loss_location = all.location / sources;
+    out.loss_flux = all.flux / sources;
+    out.loss_type = all.type / sources;
+    out.loss_shape = all.shape / std::max(1.0, all.galaxies);
+    return out;
 }
-
-/// One of the model's networks with its optimiser.
-struct Network {
-    std::string name;
-    FlatParameters parameters;
-};
 
 }  // namespace
 
-struct Trainer::Impl {
-    Impl(const TrainingConfig& settings, const comm::Communicator& communicator, std::optional<encoder::Galaxies> galaxies)
-        : config{settings}, comm{communicator.duplicate()}, model{make_model(settings, std::move(galaxies))} {
-        networks.push_back({"detection", FlatParameters{*model.detection}});
-        networks.push_back({"classification", FlatParameters{*model.classification}});
-        if (model.galaxy) networks.push_back({"galaxy", FlatParameters{*model.galaxy}});
-        for (Network& network : networks) comm_broadcast(network.parameters.values());
-        bfloat16 = encoder::choose_precision(config.precision, comm) == encoder::Precision::bfloat16;
-        images_of_rank = config.images_per_step / comm.size();
-        model.prior = config.simulator.prior;
-        if (model.galaxies) galaxy_decoder = model.galaxies->decoder->exported();
+void StepTimes::add(const StepTimes& other) {
+    simulate_s += other.simulate_s;
+    detect_s += other.detect_s;
+    classify_s += other.classify_s;
+    shapes_s += other.shapes_s;
+    sum_s += other.sum_s;
+    wait_s += other.wait_s;
+    optimise_s += other.optimise_s;
+}
+
+Trainer::Impl::Impl(const TrainingConfig& settings, const comm::Communicator& communicator, std::optional<encoder::Galaxies> galaxies)
+    : config{settings}, comm{communicator.duplicate()}, model{[&] {
+          torch::manual_seed(static_cast<std::uint64_t>(settings.seed));
+          return encoder::Model{settings.encoder, std::move(galaxies)};
+      }()} {
+    parameters.emplace_back(*model.detection);
+    parameters.emplace_back(*model.classification);
+    if (model.galaxy) parameters.emplace_back(*model.galaxy);
+    for (FlatParameters& of_network : parameters) {
+        broadcast(of_network.values());
+        gradients.emplace_back(static_cast<std::size_t>(of_network.size()), k_gradient_bits);
     }
+    bfloat16 = encoder::choose_precision(config.precision, comm) == encoder::Precision::bfloat16;
+    model.prior = config.simulator.prior;
+    if (model.galaxies) galaxy_decoder = model.galaxies->decoder->exported();
+}
 
-    [[nodiscard]] const simulator::GalaxyDecoder* decoder() const { return galaxy_decoder ? &*galaxy_decoder : nullptr; }
+std::vector<ImageRange> Trainer::Impl::pieces_of(std::int64_t images) const {
+    const std::int64_t at_once = config.images_at_once, pieces = (images + at_once - 1) / at_once;
+    const std::int64_t begin = pieces * comm.rank() / comm.size(), end = pieces * (comm.rank() + 1) / comm.size();
+    std::vector<ImageRange> out;
+    for (std::int64_t k = begin; k < end; ++k) out.push_back({k * at_once, std::min(at_once, images - k * at_once)});
+    return out;
+}
 
-    static encoder::Model make_model(const TrainingConfig& settings, std::optional<encoder::Galaxies> galaxies) {
-        torch::manual_seed(static_cast<std::uint64_t>(settings.seed));
-        return encoder::Model{settings.encoder, std::move(galaxies)};
-    }
+template <class Work>
+void Trainer::Impl::for_each_piece(std::size_t pieces, const Work& work) {
+    const auto make = [&] {
+        const std::int64_t latents = galaxy_decoder ? static_cast<std::int64_t>(galaxy_decoder->latents()) : 0;
+        return std::make_unique<Learner>(config, latents, parameters, bfloat16);
+    };
+    learners.for_each(pieces, make, work);
+}
 
-    void comm_broadcast(at::Tensor& block) {
-        std::vector<float> values(block.data_ptr<float>(), block.data_ptr<float>() + block.numel());
-        comm.broadcast(values);
-        std::copy(values.begin(), values.end(), block.data_ptr<float>());
-    }
+Batch Trainer::Impl::make_batch(std::uint32_t step, const ImageRange& images) const {
+    const simulator::SampleRange range{static_cast<std::uint64_t>(config.seed), step, static_cast<std::uint32_t>(images.first)};
+    return training::make_batch(config, decoder(), range, images.count);
+}
 
-    /// Losses of a batch; adds their sums, and where asked for the gradients of their mean over the global batch.
-    void run(const Batch& batch, double global_tiles, bool backward, LossSums& sums) {
-        at::Tensor raw;
-        {
-            const MixedPrecision mixed{bfloat16};
-            const at::Tensor tiles = model.detection->trunk(batch.features, batch.conditions).flatten(1, 2);
-            raw = model.detection->head(tiles, batch.context, batch.conditions);
-        }
-        const encoder::TilePosterior q = model.detection->posterior(raw, batch.conditions);
-        const DetectionLoss loss = detection_loss(q, batch.labels);
-        if (backward) ((loss.count + loss.location + loss.flux) / global_tiles).backward();
-        sums.count += loss.count.item<double>();
-        sums.location += loss.location.item<double>();
-        sums.flux += loss.flux.item<double>();
-        sums.tiles += static_cast<double>(batch.labels.count.numel());
-        sums.sources += static_cast<double>(batch.labels.sources.size());
-        if (batch.labels.sources.empty()) return;
-        const double global_sources = global_tiles * labelled_per_tile(config);
-        const SourceBatch picked = pick_sources(batch, q, GivenAs::mixed, static_cast<std::size_t>(config.sources_per_image));
-        const auto add = [&](double& sum, const at::Tensor& loss_of_network) {
-            if (backward) (loss_of_network / global_sources).backward();
-            sum += loss_of_network.item<double>();
-        };
-        add(sums.type, type_loss(type_logits(picked), picked.is_star, picked.weight));
-        if (!model.galaxy) return;
-        sums.galaxies += (picked.weight * (1 - picked.is_star)).sum().item<double>();
-        add(sums.shape, shape_loss(shapes(picked), picked.shape_latents, picked.is_star, picked.weight));
-    }
+std::unique_ptr<comm::PendingSum> Trainer::Impl::begin_sum(NetworkKind kind) {
+    std::vector<const ExactSums*> of_threads;
+    learners.for_all([&](const Learner& learner) { of_threads.push_back(&learner.gradients(kind)); });
+    return training::begin_sum(gradients[kind], of_threads, comm);
+}
 
-    /// Logits of n picked sources to be stars. @return (n)
-    at::Tensor type_logits(const SourceBatch& picked) {
-        const MixedPrecision mixed{bfloat16};
-        return model.classification->forward(picked.windows).slice(0, 0, picked.is_star.size(0));
-    }
+void Trainer::Impl::swap_averages() {
+    for (FlatParameters& of_network : parameters) of_network.swap_average();
+}
 
-    /// Posteriors of the shapes of n picked sources, were they galaxies.
-    encoder::ShapePosterior shapes(const SourceBatch& picked) {
-        const MixedPrecision mixed{bfloat16};
-        return model.galaxy->forward(picked.windows).first(picked.is_star.size(0));
-    }
-
-    /// Of the galaxy decoder's weights; empty without one.
-    [[nodiscard]] std::string galaxies_sha256() const {
-        if (!model.galaxies) return {};
-        std::string bytes;
-        for (const auto& item : model.galaxies->decoder->named_parameters()) {
-            const at::Tensor weights = item.value().detach().contiguous();
-            bytes.append(static_cast<const char*>(weights.data_ptr()), static_cast<std::size_t>(weights.numel()) * sizeof(float));
-        }
-        return sha256_of_text(bytes);
-    }
-
-    void swap_averages() {
-        for (Network& network : networks) network.parameters.swap_average();
-    }
-
-    TrainingConfig config;
-    comm::Communicator comm;
-    encoder::Model model;
-    std::optional<simulator::GalaxyDecoder> galaxy_decoder;
-    std::vector<Network> networks;
-    bool bfloat16 = false;
-    std::int64_t images_of_rank = 0;
-    std::int64_t steps_done = 0;
-};
+void Trainer::Impl::broadcast(at::Tensor& block) const {
+    std::vector<float> values(block.data_ptr<float>(), block.data_ptr<float>() + block.numel());
+    comm.broadcast(values);
+    std::copy(values.begin(), values.end(), block.data_ptr<float>());
+}
 
 Trainer::Trainer(const TrainingConfig& config, const comm::Communicator& comm, std::optional<encoder::Galaxies> galaxies) {
     check_training(config, comm.size());
@@ -198,122 +129,110 @@ double learning_rate_at(const TrainingConfig& config, std::int64_t step) {
 StepReport Trainer::step() {
     Impl& self = *impl_;
     const TrainingConfig& config = self.config;
-    const simulator::SampleRange range{static_cast<std::uint64_t>(config.seed), static_cast<std::uint32_t>(self.steps_done),
-                                       static_cast<std::uint32_t>(self.comm.rank() * self.images_of_rank)};
-    const Batch batch = make_batch(config, self.decoder(), range, self.images_of_rank);
-    const double tiles = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
-    for (Network& network : self.networks) network.parameters.zero_gradients();
-    LossSums sums;
-    self.run(batch, tiles, true, sums);
-    for (Network& network : self.networks) network.parameters.sum_gradients(self.comm);
-    StepReport report = sums.report(self.comm);
-    report.learning_rate = learning_rate_at(config, self.steps_done);
-    for (Network& network : self.networks) {
-        const double norm = network.parameters.step(report.learning_rate, config.gradient_norm_limit, config.weight_average_decay);
-        comm::agree_on(self.comm, [&] {
-            if (std::isfinite(norm)) return;
-            throw Error(fmt::format("training: the gradients of step {} (seed {}) are not finite; the last checkpoint is good, lower "
-                                    "learning_rate",
-                                    self.steps_done, config.seed));
+    const auto tiles = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
+    const Learner::Whole whole{tiles, tiles * labelled_per_tile(config)};
+    const std::vector<ImageRange> images = self.pieces_of(config.images_per_step);
+    std::vector<Piece> pieces(images.size());
+    std::vector<StepTimes> times(images.size());
+    self.learners.for_all([](Learner& learner) { learner.clear(); });
+    // A network's gradients travel while the next one computes.
+    std::vector<std::unique_ptr<comm::PendingSum>> sums;
+    self.for_each_piece(images.size(), [&](Learner& learner, std::size_t k) {
+        timed(times[k].simulate_s, [&] { pieces[k].batch = self.make_batch(static_cast<std::uint32_t>(self.steps_done), images[k]); });
+        timed(times[k].detect_s, [&] { learner.detect(pieces[k], &whole); });
+    });
+    sums.push_back(self.begin_sum(detection_network));
+    self.for_each_piece(images.size(),
+                        [&](Learner& learner, std::size_t k) { timed(times[k].classify_s, [&] { learner.classify(pieces[k], &whole); }); });
+    sums.push_back(self.begin_sum(classification_network));
+    if (self.model.galaxy) {
+        self.for_each_piece(images.size(), [&](Learner& learner, std::size_t k) {
+            timed(times[k].shapes_s, [&] { learner.judge_shapes(pieces[k], &whole); });
         });
-        if (network.name == "detection") report.gradient_norm = norm;
+        sums.push_back(self.begin_sum(galaxy_network));
+    }
+    std::vector<LossSums> losses;
+    for (const Piece& piece : pieces) losses.push_back(piece.sums);
+    losses = self.comm.gather_v(losses);  // of all ranks, in the order of the images
+    StepReport report = report_of(losses);
+    for (const StepTimes& of_piece : times) report.times.add(of_piece);
+    report.learning_rate = learning_rate_at(config, self.steps_done);
+    for (const auto& sum : sums) {
+        report.times.wait_s += sum->wait();
+        report.times.sum_s += sum->took_s();
+    }
+    report.skipped = std::ranges::any_of(losses, [](const LossSums& of_piece) { return of_piece.not_finite != 0; });
+    if (report.skipped) {
+        self.skip(losses);
+    } else {
+        timed(report.times.optimise_s, [&] {
+            for (std::size_t kind = 0; kind < self.parameters.size(); ++kind) {
+                std::vector<float> gradients(self.gradients[kind].size());
+                self.gradients[kind].read(gradients);
+                const double norm =
+                    self.parameters[kind].step(gradients, report.learning_rate, config.gradient_norm_limit, config.weight_average_decay);
+                if (kind == detection_network) report.gradient_norm = norm;
+            }
+        });
     }
     report.step = ++self.steps_done;
     return report;
 }
 
+void Trainer::Impl::skip(const std::vector<LossSums>& losses) {
+    ++steps_skipped;
+    const auto bad = std::ranges::find_if(losses, [](const LossSums& of_piece) { return of_piece.not_finite != 0; }) - losses.begin();
+    const std::int64_t first = bad * config.images_at_once, last = std::min(config.images_per_step, first + config.images_at_once) - 1;
+    const std::string what = fmt::format("training: losses or gradients of step {} are not finite (seed {}, images {} to {})", steps_done,
+                                         config.seed, first, last);
+    if (steps_skipped <= config.most_skipped_steps) {
+        spdlog::warn("{}; the step is left out, the {}. of at most {}", what, steps_skipped, config.most_skipped_steps);
+        return;
+    }
+    throw Error(
+        fmt::format("{}, and {} steps were left out before it; the last checkpoint is good: lower learning_rate, or allow more with "
+                    "most_skipped_steps",
+                    what, config.most_skipped_steps));
+}
+
 StepReport Trainer::validate() {
     Impl& self = *impl_;
-    const torch::NoGradGuard no_grad;
     self.swap_averages();
-    LossSums sums;
-    const std::int64_t ranks = self.comm.size();
-    const std::int64_t begin = self.config.validation_images * self.comm.rank() / ranks;
-    const std::int64_t end = self.config.validation_images * (self.comm.rank() + 1) / ranks;
-    for (std::int64_t first = begin; first < end; first += self.images_of_rank) {
-        const simulator::SampleRange range{static_cast<std::uint64_t>(self.config.seed), simulator::k_validation_step,
-                                           static_cast<std::uint32_t>(first)};
-        self.run(make_batch(self.config, self.decoder(), range, std::min(self.images_of_rank, end - first)), 1, false, sums);
-    }
+    const std::vector<ImageRange> images = self.pieces_of(self.config.validation_images);
+    std::vector<LossSums> losses(images.size());
+    self.for_each_piece(images.size(), [&](Learner& learner, std::size_t k) {
+        Piece piece;
+        piece.batch = self.make_batch(simulator::k_validation_step, images[k]);
+        learner.detect(piece, nullptr);
+        learner.classify(piece, nullptr);
+        learner.judge_shapes(piece, nullptr);
+        losses[k] = piece.sums;
+    });
     self.swap_averages();
-    StepReport report = sums.report(self.comm);
+    StepReport report = report_of(self.comm.gather_v(losses));
     report.step = self.steps_done;
     return report;
 }
 
 WidthReport Trainer::fit_widths() {
     Impl& self = *impl_;
-    const TrainingConfig& config = self.config;
-    if (config.encoder.width_terms == 0 || config.width_images == 0) return {};
+    if (self.config.encoder.width_terms == 0 || self.config.width_images == 0) return {};
     self.swap_averages();
     WidthStage stage{self.model.detection};
-    const std::int64_t ranks = self.comm.size();
-    const std::int64_t begin = config.width_images * self.comm.rank() / ranks, end = config.width_images * (self.comm.rank() + 1) / ranks;
-    for (std::int64_t first = begin; first < end; first += self.images_of_rank) {
-        const simulator::SampleRange range{static_cast<std::uint64_t>(config.seed), simulator::k_width_step,
-                                           static_cast<std::uint32_t>(first)};
-        stage.add(make_batch(config, self.decoder(), range, std::min(self.images_of_rank, end - first)));
-    }
-    const WidthReport report = stage.fit(self.comm);
+    const std::vector<ImageRange> images = self.pieces_of(self.config.width_images);
+    std::vector<WidthStage::Answers> answers(images.size());
+    self.for_each_piece(images.size(),
+                        [&](Learner&, std::size_t k) { answers[k] = stage.ask(self.make_batch(simulator::k_width_step, images[k])); });
+    const WidthReport report = stage.fit(answers, self.comm);
     self.swap_averages();
     return report;
 }
 
 void Trainer::synchronize() {
     if (impl_->comm.size() == 1) return;
-    for (Network& network : impl_->networks) {
-        for (auto& [name, block] : network.parameters.state()) impl_->comm_broadcast(block);
+    for (FlatParameters& of_network : impl_->parameters) {
+        for (auto& [name, block] : of_network.state()) impl_->broadcast(block);
     }
-}
-
-void Trainer::save_checkpoint(const std::filesystem::path& path, const std::string& metrics_json) {
-    encoder::TensorFile file;
-    for (Network& network : impl_->networks) {
-        for (auto& [name, tensor] : network.parameters.state()) file.tensors.emplace(network.name + "." + name, tensor);
-    }
-    file.metadata = {{"format", "bliss-checkpoint"},
-                     {"step", std::to_string(impl_->steps_done)},
-                     {"metrics", metrics_json},
-                     {"configuration", to_toml(impl_->config, false)},
-                     {"galaxies", impl_->galaxies_sha256()}};
-    encoder::write_tensor_file(path, file);
-}
-
-void check_checkpoint(const std::filesystem::path& path, const TrainingConfig& config) { (void)read_checkpoint(path, config); }
-
-std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
-    const encoder::TensorFile file = read_checkpoint(path, impl_->config);
-    const auto text = [&](const char* key) { return text_of(file, key); };
-    if (text("galaxies") != impl_->galaxies_sha256()) {
-        throw DataError(fmt::format("{}: the checkpoint was trained with other galaxies than this run's; use --fresh to start over",
-                                    path.string()));
-    }
-    const auto fill = [&](const std::string& network, FlatParameters& parameters) {
-        for (auto& [name, tensor] : parameters.state()) {
-            const auto found = file.tensors.find(network + name);
-            if (found == file.tensors.end() || found->second.sizes() != tensor.sizes()) {
-                throw DataError(fmt::format("{}: the checkpoint's '{}{}' does not fit this model; use --fresh to start over", path.string(),
-                                            network, name));
-            }
-            const torch::NoGradGuard no_grad;
-            tensor.copy_(found->second);
-        }
-        parameters.set_step(impl_->steps_done);
-    };
-    const std::string step = text("step");
-    if (std::from_chars(step.data(), step.data() + step.size(), impl_->steps_done).ec != std::errc{}) {
-        throw DataError(fmt::format("{}: the checkpoint's step '{}' is no number; use --fresh to start over", path.string(), step));
-    }
-    for (Network& network : impl_->networks) fill(network.name + ".", network.parameters);
-    return text("metrics");
-}
-
-void Trainer::save_model(const std::filesystem::path& path, const std::string& metrics_json) {
-    Impl& self = *impl_;
-    self.model.card = make_card(self.config, self.steps_done, metrics_json);
-    self.swap_averages();
-    encoder::save_model(path, self.model);
-    self.swap_averages();
 }
 
 }  // namespace bliss::training

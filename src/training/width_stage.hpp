@@ -11,32 +11,27 @@ namespace bliss::training {
 /// Fits what corrects the widths of places and fluxes by brightness, and nothing else, by maximum likelihood on many simulated sources.
 ///
 /// Training steps see few bright sources, and widths that are right for weights that jitter from step to step are too wide for their
-/// average: here the averaged network is asked once, and its answers to all sources fit a handful of numbers.
+/// average: here the averaged network is asked once, and its answers to all sources fit a handful of numbers. Rank 0 fits, on one thread,
+/// to the answers of all ranks in the order of the images: the bits do not depend on ranks and threads.
 class WidthStage {
 public:
     explicit WidthStage(encoder::DetectionEncoder network) : network_{std::move(network)} {}
 
-    /// Keeps what the network says of a batch's sources that are alone in their tile.
-    void add(const Batch& batch);
+    /// What the network says of some sources, those alone in their tile.
+    struct Answers {
+        std::vector<float> raw;       ///< of each source the outputs of the head
+        std::vector<float> ln_noise;  ///< of its image
+        std::vector<LabelledSource> sources;
+    };
+    [[nodiscard]] Answers ask(const Batch& batch) const;
 
-    /// @collective
-    WidthReport fit(const comm::Communicator& comm);
+    /// @param answers this rank's, by image; lower ranks have earlier images @collective
+    WidthReport fit(const std::vector<Answers>& answers, const comm::Communicator& comm);
 
 private:
-    /// Sources that are asked about at once, each as the only tile of an image of its own.
-    struct Part {
-        at::Tensor raw;                       ///< (n, 1, K) outputs of the head
-        encoder::ImageConditions conditions;  ///< ln_noise alone
-        Labels labels;
-    };
-
-    void close_part();
+    WidthReport search(const Answers& all);
 
     encoder::DetectionEncoder network_;
-    std::vector<at::Tensor> raw_, ln_noise_;  ///< of the batches of the next part: (n, K), (n, 1)
-    std::vector<LabelledSource> sources_;     ///< theirs; the tile is the place among them
-    std::vector<Part> parts_;
-    double kept_ = 0;  ///< sources of all parts
 };
 
 }  // namespace bliss::training

@@ -1,5 +1,6 @@
 #include "bliss/comm/communicator.hpp"
 
+#include "bliss/comm/pending_sum.hpp"
 #include "bliss/core/error.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -87,8 +88,7 @@ TEST_CASE("gathers join unequal parts in rank order, in one call and in pieces")
     for (const std::int64_t piece_bytes : {std::int64_t{1} << 30, std::int64_t{6}}) {
         comm.set_piece_bytes(piece_bytes);
         CHECK(comm.gather_v(part_of(comm.rank())) == all_parts(comm.size()));
-        CHECK(comm.gather_v(part_of(comm.rank()), last) ==
-              (comm.rank() == last ? all_parts(comm.size()) : std::vector<int>{}));
+        CHECK(comm.gather_v(part_of(comm.rank()), last) == (comm.rank() == last ? all_parts(comm.size()) : std::vector<int>{}));
         const std::vector<int> ranks = comm.all_gather(comm.rank());
         for (int rank = 0; rank < comm.size(); ++rank) CHECK(ranks.at(static_cast<std::size_t>(rank)) == rank);
         CHECK(comm.gather_v(std::vector<int>{}).empty());
@@ -142,11 +142,31 @@ TEST_CASE("two communicators over the same ranks do not see each other's message
     comm.barrier();
 }
 
+TEST_CASE("sums go on while a rank does other things, several at once, each with what belongs to it") {
+    const auto comm = Communicator::world();
+    constexpr std::size_t k_sums = 3;
+    std::vector<std::vector<std::int64_t>> values(k_sums);
+    std::vector<std::unique_ptr<bliss::comm::PendingSum>> sums;
+    for (std::size_t k = 0; k < k_sums; ++k) {
+        values[k].assign(100000, static_cast<std::int64_t>(k + 1) << 40);
+        values[k].front() = comm.rank();
+        sums.push_back(std::make_unique<bliss::comm::PendingSum>(comm, values[k]));
+    }
+    const auto other = comm.duplicate();
+    CHECK(other.all_reduce_sum(std::int64_t{1}) == comm.size());
+    for (std::size_t k = 0; k < k_sums; ++k) {
+        CHECK(sums[k]->wait() >= 0);
+        CHECK(values[k].front() == comm.size() * (comm.size() - 1) / 2);
+        CHECK(values[k].back() == comm.size() * (static_cast<std::int64_t>(k + 1) << 40));
+        CHECK((comm.size() == 1 || sums[k]->took_s() > 0));
+    }
+}
+
 TEST_CASE("a failing call throws with the operation and MPI's text instead of ending the program") {
     const auto comm = Communicator::world();
-    CHECK_THROWS_MATCHES(comm.send(1, comm.size() + 5, 0), bliss::MpiError,
-                         Catch::Matchers::MessageMatches(Catch::Matchers::StartsWith("MPI_Send failed: ") &&
-                                                         Catch::Matchers::ContainsSubstring("rank")));
+    CHECK_THROWS_MATCHES(
+        comm.send(1, comm.size() + 5, 0), bliss::MpiError,
+        Catch::Matchers::MessageMatches(Catch::Matchers::StartsWith("MPI_Send failed: ") && Catch::Matchers::ContainsSubstring("rank")));
     const auto part = comm.split(0, 0);
     CHECK_THROWS_AS(part.send(1, part.size() + 5, 0), bliss::MpiError);
 }

@@ -14,21 +14,23 @@ namespace bliss::training {
 struct TrainingConfig {
     std::int64_t seed = 1;
     std::int64_t steps = 20000;
-    std::int64_t images_per_step = 8;       ///< the global batch, over all ranks
-    std::int64_t tiles_per_side = 32;       ///< tiles with labels along an image's side; the image adds the padding
-    std::int64_t sources_per_image = 64;    ///< of each image, at most, whose type and shape are learnt
+    std::int64_t images_per_step = 8;     ///< the global batch, over all ranks
+    std::int64_t images_at_once = 2;      ///< of these, computed together on one thread
+    std::int64_t tiles_per_side = 32;     ///< tiles with labels along an image's side; the image adds the padding
+    std::int64_t sources_per_image = 64;  ///< of each image, at most, whose type and shape are learnt
     double learning_rate = 2e-3;
     std::int64_t warmup_steps = 200;
     double final_learning_rate_share = 0.01;
     double gradient_norm_limit = 5;
     double weight_average_decay = 0.999;
+    std::int64_t most_skipped_steps = 20;  ///< steps that are left out because something is not finite
     encoder::Precision precision = encoder::Precision::automatic;
     std::int64_t validation_images = 32;
     std::int64_t validation_every = 1000;
     std::int64_t checkpoint_every = 1000;
-    std::int64_t width_images = 3000;       ///< simulated images that corrections of widths are fitted to, after the last step
+    std::int64_t width_images = 3000;  ///< simulated images that corrections of widths are fitted to, after the last step
     encoder::EncoderConfig encoder;
-    GalaxyTrainingConfig galaxies;          ///< for simulator.prior.galaxies = "learnt"
+    GalaxyTrainingConfig galaxies;  ///< for simulator.prior.galaxies = "learnt"
     simulator::SimulatorConfig simulator;
 };
 

@@ -11,37 +11,53 @@
 
 namespace bliss::training {
 
+/// Seconds of one step on one rank; those of stages are summed over its threads.
+struct StepTimes {
+    double simulate_s = 0;  ///< images, their features and labels
+    double detect_s = 0;    ///< detection encoder, forward and backward
+    double classify_s = 0;  ///< windows about sources; classification encoder
+    double shapes_s = 0;    ///< galaxy encoder
+    double sum_s = 0;       ///< sums of gradients over ranks, from beginning to end
+    double wait_s = 0;      ///< of it, what was waited for
+    double optimise_s = 0;  ///< not summed over threads
+
+    void add(const StepTimes& other);
+};
+
 /// Mean losses of one step over the global batch, nats.
 struct StepReport {
-    std::int64_t step = 0;            ///< steps done
-    double loss = 0;                  ///< per tile: count + location + flux
-    double loss_count = 0;            ///< per tile
-    double loss_location = 0;         ///< per labelled source
-    double loss_flux = 0;             ///< per labelled source
-    double loss_type = 0;             ///< per labelled source
-    double loss_shape = 0;            ///< per labelled galaxy
-    double gradient_norm = 0;         ///< of the detection encoder
+    std::int64_t step = 0;     ///< steps done
+    double loss = 0;           ///< per tile: count + location + flux
+    double loss_count = 0;     ///< per tile
+    double loss_location = 0;  ///< per labelled source
+    double loss_flux = 0;      ///< per labelled source
+    double loss_type = 0;      ///< per labelled source
+    double loss_shape = 0;     ///< per labelled galaxy
+    double gradient_norm = 0;  ///< of the detection encoder
     double learning_rate = 0;
+    bool skipped = false;  ///< something was not finite: the weights are as before
+    StepTimes times;
 };
 
 /// What a fit of the widths of posteriors came to, nats.
 struct WidthReport {
-    double sources = 0;             ///< fitted to: those alone in their tile
-    double before = 0, after = 0;   ///< -ln q of place and flux, a source
+    double sources = 0;            ///< fitted to: those alone in their tile
+    double before = 0, after = 0;  ///< -ln q of place and flux, a source
 };
 
 /// Trains the encoders (paper section 3.1) on simulated images, data-parallel over the ranks of a communicator.
 ///
-/// Image i of step s is made from (seed, s, i) on whichever rank it falls, and gradients are summed over ranks before the
-/// step: the number of ranks changes the rounding of sums and nothing else. Every rank holds the same weights, to the rounding of
-/// different processors or numbers of threads, which `synchronize` takes away.
+/// Image i of step s is made from (seed, s, i) on whichever rank it falls. images_at_once images are computed together, on one thread, and
+/// their gradients are added in fixed point (ExactSums): the weights have the same bits for any number of ranks and threads. On ranks with
+/// different processors they differ by rounding, which `synchronize` takes away.
 class Trainer {
 public:
     /// @param galaxies the decoder of learnt galaxies, the same on all ranks; goes into the model @throws ConfigError. @collective
     Trainer(const TrainingConfig& config, const comm::Communicator& comm, std::optional<encoder::Galaxies> galaxies = {});
     ~Trainer();
 
-    /// One optimiser step. @collective
+    /// One optimiser step. A step with a loss or gradient that is not finite changes no weights. @throws Error on all ranks where more than
+    /// config.most_skipped_steps were such. @collective
     StepReport step();
 
     /// Losses of the averaged weights on the fixed validation images. @collective

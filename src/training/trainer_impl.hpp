@@ -1,0 +1,53 @@
+#pragma once
+
+#include "bliss/training/trainer.hpp"
+#include "learner.hpp"
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace bliss::training {
+
+/// Some of the images of a step, by their numbers.
+struct ImageRange {
+    std::int64_t first, count;
+};
+
+struct Trainer::Impl {
+    Impl(const TrainingConfig& settings, const comm::Communicator& communicator, std::optional<encoder::Galaxies> galaxies);
+
+    [[nodiscard]] const simulator::GalaxyDecoder* decoder() const { return galaxy_decoder ? &*galaxy_decoder : nullptr; }
+
+    /// Cuts images 0 ... `images` - 1 into pieces, which are the same for any number of ranks. @return this rank's
+    [[nodiscard]] std::vector<ImageRange> pieces_of(std::int64_t images) const;
+
+    /// Calls `work(learner, k)` for this rank's pieces, each on one thread with a learner of its own.
+    template <class Work>
+    void for_each_piece(std::size_t pieces, const Work& work);
+
+    [[nodiscard]] Batch make_batch(std::uint32_t step, const ImageRange& images) const;
+
+    /// Begins to add up a network's gradients into `gradients`. @collective
+    [[nodiscard]] std::unique_ptr<comm::PendingSum> begin_sum(NetworkKind kind);
+
+    /// Says which images a step is left out for. @throws Error where these are too many steps
+    void skip(const std::vector<LossSums>& losses);
+
+    void swap_averages();
+    /// Gives rank 0's numbers to all ranks. @collective
+    void broadcast(at::Tensor& block) const;
+
+    TrainingConfig config;
+    comm::Communicator comm;
+    encoder::Model model;
+    std::optional<simulator::GalaxyDecoder> galaxy_decoder;
+    std::vector<FlatParameters> parameters;  ///< of each network, by kind
+    std::vector<ExactSums> gradients;        ///< over all images of a step, of each network
+    PerThread<Learner> learners;
+    bool bfloat16 = false;
+    std::int64_t steps_done = 0;
+    std::int64_t steps_skipped = 0;
+};
+
+}  // namespace bliss::training
