@@ -66,7 +66,7 @@ class Jobs(ClusterCase):
     def test_training_on_two_nodes(self):
         config = self.nodes_see / "train.toml"
         config.write_text((REPO / "configs/train/sdss-r.toml").read_text())
-        small = ["steps=2", "images_per_step=2", "tiles_per_side=12", "validation_images=1", "width_images=0",
+        small = ["steps=2", "images_per_step=4", "tiles_per_side=12", "validation_images=1", "width_images=0",
                  f"galaxies.model={self.model}"]
         number = self.submit("train.sbatch", config, self.out, *(word for setting in small for word in ("--set", setting)))
         self.wait("the end of the job", lambda: self.finished(number))
