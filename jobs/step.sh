@@ -1,5 +1,13 @@
 # shellcheck shell=bash
-# Sourced by the job scripts, with `output` set: the program as a job step, and what is new in `output` since this attempt began.
+# Sourced by the job scripts, with `output` set and the program's options as arguments: the program as a job step, what is new in `output`
+# since this attempt began, and how a job queues itself again.
+
+# What --fresh asked for was done by the first attempt.
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
+    options=()
+    for option in "$@"; do [ "$option" = --fresh ] || options+=("$option"); done
+    set -- ${options[@]+"${options[@]}"}
+fi
 
 # Of the attempt's beginning, by the clock of the file system.
 mkdir -p "${output:?}"
@@ -21,4 +29,12 @@ step() {
         echo "$(date -Is) step $try of the job was not started, though srun says that all is well"
     done
     return 1
+}
+
+# queue_again WHY: once more, with the same number of the job.
+queue_again() {
+    if [ "${SLURM_RESTART_COUNT:-0}" -lt "${BLISS_MOST_RESTARTS:-100}" ]; then
+        echo "$(date -Is) $1, the job queues itself again"
+        scontrol requeue "$SLURM_JOB_ID"
+    fi
 }

@@ -14,6 +14,9 @@
 #include <malloc.h>
 #include <sched.h>
 
+#include <cstdlib>
+#include <string>
+
 namespace bliss::apps {
 namespace {
 
@@ -42,7 +45,11 @@ std::shared_ptr<void> start_compute(const Common& common, const comm::Communicat
     auto runtime = std::make_shared<simulator::Runtime>(threads);
     // Not at::set_num_threads: it fixes MKL's threads too, also inside parallel regions, where products of matrices would then be cut for
     // as many.
-    if (threads > 0) omp_set_num_threads(threads);
+    // MKL's own number, which LibTorch takes for OpenMP's when it is first used, is one under mpirun where the environment does not say.
+    if (threads > 0) {
+        ::setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 1);
+        omp_set_num_threads(threads);
+    }
     // Activations of tens of megabytes come and go with every layer: kept by the allocator, not returned to the system, they
     // need not be mapped and cleared again each time.
     ::mallopt(M_MMAP_THRESHOLD, 1 << 30);

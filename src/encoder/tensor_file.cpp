@@ -1,22 +1,27 @@
 #include "bliss/encoder/tensor_file.hpp"
 
 #include "bliss/core/atomic_file.hpp"
+#include "bliss/core/checksum.hpp"
 #include "bliss/core/error.hpp"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <torch/torch.h>
+#include <nlohmann/json.hpp>
 
 #include <array>
 #include <cstdint>
 #include <fstream>
 #include <limits>
+#include <span>
+#include <utility>
 #include <vector>
 
 namespace bliss::encoder {
 namespace {
 
 constexpr std::uint64_t k_header_limit = 100'000'000;
+/// Among the metadata: a checksum of all tensors in the order of their names.
+constexpr const char* k_checksum = "tensors_xxh3";
 
 struct Dtype {
     const char* name;
@@ -51,28 +56,35 @@ bool fills(const std::vector<std::int64_t>& shape, std::uint64_t size, std::uint
     return size == bytes;
 }
 
+std::span<const std::byte> bytes_of(const at::Tensor& plain) { return {static_cast<const std::byte*>(plain.data_ptr()), plain.nbytes()}; }
+
+std::string text_of(const Checksum& sum) { return fmt::format("{:016x}", sum.value()); }
+
 }  // namespace
 
 void write_tensor_file(const std::filesystem::path& path, const TensorFile& content) {
     nlohmann::json header;
-    header["__metadata__"] = content.metadata;
     std::uint64_t offset = 0;
+    std::vector<at::Tensor> plain;
+    Checksum sum;
     for (const auto& [name, tensor] : content.tensors) {
+        plain.push_back(tensor.detach().cpu().contiguous(torch::MemoryFormat::Contiguous));
+        sum.add(bytes_of(plain.back()));
         const std::uint64_t bytes = tensor.nbytes();
         header[name] = {
             {"dtype", name_of(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
         offset += bytes;
     }
+    auto metadata = content.metadata;
+    metadata[k_checksum] = text_of(sum);
+    header["__metadata__"] = std::move(metadata);
     std::string text = header.dump();
     text.append((8 - text.size() % 8) % 8, ' ');
     const std::uint64_t length = text.size();
     AtomicFile file{path};
     file.write(&length, sizeof length);
     file.write(text.data(), text.size());
-    for (const auto& [name, tensor] : content.tensors) {
-        const at::Tensor plain = tensor.detach().cpu().contiguous(torch::MemoryFormat::Contiguous);
-        file.write(plain.data_ptr(), plain.nbytes());
-    }
+    for (const at::Tensor& tensor : plain) file.write(tensor.data_ptr(), tensor.nbytes());
     file.commit();
 }
 
@@ -111,6 +123,11 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
             bad(path, fmt::format("its header's entry '{}' is of another form; is it damaged?", name));
         }
     }
+    const auto expected = content.metadata.extract(k_checksum);
+    if (expected.empty()) return content;  // of a program before checksums
+    Checksum sum;
+    for (const auto& [name, tensor] : content.tensors) sum.add(bytes_of(tensor));
+    if (text_of(sum) != expected.mapped()) bad(path, "damaged: its tensors are not those that were written");
     return content;
 }
 

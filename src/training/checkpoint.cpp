@@ -4,10 +4,12 @@
 #include "trainer_impl.hpp"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <array>
 #include <charconv>
 #include <string>
+#include <vector>
 
 namespace bliss::training {
 namespace {
@@ -57,13 +59,28 @@ void Trainer::save_checkpoint(const std::filesystem::path& path, const std::stri
     }
     file.metadata = {{"format", "bliss-checkpoint"},
                      {"step", std::to_string(impl_->steps_done)},
+                     {"skipped", std::to_string(impl_->steps_skipped)},
+                     {"optimiser_steps", std::to_string(impl_->parameters.front().steps())},
                      {"metrics", metrics_json},
                      {"configuration", to_toml(impl_->config, false)},
                      {"galaxies", galaxies_sha256(impl_->model)}};
     encoder::write_tensor_file(path, file);
 }
 
-void check_checkpoint(const std::filesystem::path& path, const TrainingConfig& config) { (void)read_checkpoint(path, config); }
+std::filesystem::path choose_checkpoint(const std::vector<std::filesystem::path>& newest_first, const TrainingConfig& config) {
+    for (const std::filesystem::path& path : newest_first) {
+        try {
+            (void)encoder::read_tensor_file(path);
+        } catch (const DataError& error) {
+            if (path == newest_first.back()) throw DataError(fmt::format("{}; use --fresh to start over", error.what()));
+            spdlog::warn("{}: the checkpoint before it is tried", error.what());
+            continue;
+        }
+        (void)read_checkpoint(path, config);
+        return path;
+    }
+    return {};
+}
 
 std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
     const encoder::TensorFile file = read_checkpoint(path, impl_->config);
@@ -72,6 +89,12 @@ std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
         throw DataError(
             fmt::format("{}: the checkpoint was trained with other galaxies than this run's; use --fresh to start over", path.string()));
     }
+    const auto number = [&](const char* key) {
+        std::int64_t value = 0;
+        const std::string of_file = text(key);
+        if (std::from_chars(of_file.data(), of_file.data() + of_file.size(), value).ec == std::errc{}) return value;
+        throw DataError(fmt::format("{}: the checkpoint's {} '{}' is no number; use --fresh to start over", path.string(), key, of_file));
+    };
     const auto fill = [&](const std::string& network, FlatParameters& parameters) {
         for (auto& [name, tensor] : parameters.state()) {
             const auto found = file.tensors.find(network + name);
@@ -82,12 +105,10 @@ std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
             const torch::NoGradGuard no_grad;
             tensor.copy_(found->second);
         }
-        parameters.set_step(impl_->steps_done);
+        parameters.set_steps(number("optimiser_steps"));
     };
-    const std::string step = text("step");
-    if (std::from_chars(step.data(), step.data() + step.size(), impl_->steps_done).ec != std::errc{}) {
-        throw DataError(fmt::format("{}: the checkpoint's step '{}' is no number; use --fresh to start over", path.string(), step));
-    }
+    impl_->steps_done = number("step");
+    impl_->steps_skipped = number("skipped");
     for (std::size_t kind = 0; kind < impl_->parameters.size(); ++kind) fill(k_network_names[kind] + ".", impl_->parameters[kind]);
     return text("metrics");
 }

@@ -31,6 +31,8 @@ void describe(ConfigVisitor& visitor, TrainingConfig& config) {
     visitor.field("validation_images", config.validation_images, "fixed simulated images the average is judged on", k_not_negative);
     visitor.field("validation_every", config.validation_every, "steps between validations", Range{1, 1e9});
     visitor.field("checkpoint_every", config.checkpoint_every, "steps between checkpoints", Range{1, 1e9});
+    visitor.field("keep_checkpoints", config.keep_checkpoints, "checkpoints that are kept, for the case that the disk damages the newest",
+                  Range{1, 1e6});
     visitor.field("width_images", config.width_images,
                   "simulated images that encoder.width_terms are fitted to after the last step; 0: they stay as trained", Range{0, 1e5});
     visitor.section("encoder", config.encoder);

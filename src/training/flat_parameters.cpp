@@ -8,6 +8,7 @@
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <ranges>
 
 namespace bliss::training {
 namespace {
@@ -46,7 +47,7 @@ FlatParameters::FlatParameters(torch::nn::Module& network) {
         if (std::min(rows, cols) >= k_least_matrix_side) matrices_.push_back({offset, rows, cols});
         offset += parameter.numel();
     }
-    std::ranges::stable_sort(matrices_, std::ranges::greater{}, [](const Matrix& m) { return m.rows * m.cols; });
+    std::ranges::stable_sort(matrices_, std::ranges::greater{}, &Matrix::size);
     average_ = values_.clone();
 }
 
@@ -62,7 +63,19 @@ at::Tensor FlatParameters::bind(torch::nn::Module& network) const {
     return gradients;
 }
 
-double FlatParameters::step(std::span<float> gradients, double learning_rate, double norm_limit, double average_decay) {
+std::vector<std::vector<FlatParameters::Matrix>> FlatParameters::shared_over(int ranks) const {
+    std::vector<std::vector<Matrix>> shares(static_cast<std::size_t>(ranks));
+    std::vector<double> work(shares.size());
+    for (const Matrix& matrix : matrices_) {
+        const auto least = static_cast<std::size_t>(std::ranges::min_element(work) - work.begin());
+        shares[least].push_back(matrix);
+        work[least] += static_cast<double>(matrix.size()) * static_cast<double>(std::min(matrix.rows, matrix.cols));
+    }
+    return shares;
+}
+
+double FlatParameters::step(std::span<float> gradients, double learning_rate, double norm_limit, double average_decay,
+                            const comm::Communicator& comm) {
     BLISS_EXPECT(std::ssize(gradients) == size(), "a gradient for every value");
     const std::int64_t pieces = (size() + k_piece - 1) / k_piece;
     const auto in_pieces = [&](const auto& work) {
@@ -95,14 +108,26 @@ double FlatParameters::step(std::span<float> gradients, double learning_rate, do
         }
     });
     const at::Tensor of_gradients = torch::from_blob(gradient, {size()});
-    tile::for_each_on_one_thread(std::ssize(matrices_), [&](std::int64_t k) {
-        const Matrix& matrix = matrices_[static_cast<std::size_t>(k)];
+    const std::vector<std::vector<Matrix>> shares = shared_over(comm.size());
+    const std::vector<Matrix>& mine = shares[static_cast<std::size_t>(comm.rank())];
+    tile::for_each_on_one_thread(std::ssize(mine), [&](std::int64_t k) {
+        const Matrix& matrix = mine[static_cast<std::size_t>(k)];
         const auto part = [&](const at::Tensor& block) {
-            return block.slice(0, matrix.offset, matrix.offset + matrix.rows * matrix.cols).view({matrix.rows, matrix.cols});
+            return block.slice(0, matrix.offset, matrix.offset + matrix.size()).view({matrix.rows, matrix.cols});
         };
         const double size = k_matrix_step * std::sqrt(static_cast<double>(std::max(matrix.rows, matrix.cols)));
         part(update_).copy_(orthogonalized(torch::lerp(part(of_gradients), part(first_moment_), k_beta1))).mul_(size);
     });
+    if (comm.size() > 1) {
+        std::vector<float> numbers;
+        for (const Matrix& matrix : mine) numbers.insert(numbers.end(), update + matrix.offset, update + matrix.offset + matrix.size());
+        numbers = comm.gather_v(numbers);
+        auto from = numbers.begin();
+        for (const Matrix& matrix : shares | std::views::join) {
+            std::copy_n(from, matrix.size(), update + matrix.offset);
+            from += matrix.size();
+        }
+    }
     // Early on the average follows the weights closely, so that it forgets the random start.
     const double decay = std::min(average_decay, (1.0 + static_cast<double>(step_)) / (10.0 + static_cast<double>(step_)));
     const auto rate = static_cast<float>(learning_rate), share = static_cast<float>(1 - decay);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "bliss/comm/communicator.hpp"
+
 #include <torch/torch.h>
 
 #include <span>
@@ -24,8 +26,9 @@ public:
 
     /// Scales the gradients to the norm limit, takes a step, moves the average. Weight matrices (a convolution's rows are its
     /// output channels) take a step of Muon, with Nesterov momentum; all else one of Adam. Where the gradients are not finite nothing
-    /// changes. The bits do not depend on the threads. @param gradients (size()), are changed @return norm before scaling
-    double step(std::span<float> gradients, double learning_rate, double norm_limit, double average_decay);
+    /// changes. Ranks share the matrices; the bits depend on neither ranks nor threads.
+    /// @param gradients (size()), the same on all ranks, are changed @return norm before scaling @collective
+    double step(std::span<float> gradients, double learning_rate, double norm_limit, double average_decay, const comm::Communicator& comm);
 
     /// Exchanges the weights with their average, and back.
     void swap_average();
@@ -33,14 +36,20 @@ public:
     /// Tensors that hold the whole state, by name; they share memory with this object.
     [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> state();
 
-    /// Continues the optimiser's count of steps.
-    void set_step(std::int64_t step) { step_ = step; }
+    /// Steps that the optimiser has taken.
+    [[nodiscard]] std::int64_t steps() const { return step_; }
+    void set_steps(std::int64_t steps) { step_ = steps; }
 
 private:
     /// A weight matrix in the block: rows are output channels.
     struct Matrix {
         std::int64_t offset, rows, cols;
+
+        [[nodiscard]] std::int64_t size() const { return rows * cols; }
     };
+
+    /// Which matrices each rank takes the step of, about as much work for each.
+    [[nodiscard]] std::vector<std::vector<Matrix>> shared_over(int ranks) const;
 
     std::vector<Matrix> matrices_;  ///< the largest first
     at::Tensor values_;

@@ -138,7 +138,7 @@ private:
         std::vector<float> gradients(total.size());
         total.read(gradients);
         const double rate = cosine_schedule(config_.learning_rate, config_.warmup_steps, steps, k_final_rate_share, step);
-        network.step(gradients, rate, k_gradient_norm_limit, k_average_decay);
+        network.step(gradients, rate, k_gradient_norm_limit, k_average_decay, comm_);
     }
 
     /// @throws Error on all ranks where a gradient was not finite. @collective

@@ -3,8 +3,10 @@
 #include "bliss/comm/agree.hpp"
 #include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
+#include "bliss/core/interrupt.hpp"
 #include "bliss/encoder/precision.hpp"
 #include "bliss/training/trainer.hpp"
+#include "checkpoint_folder.hpp"
 #include "galaxy_stage.hpp"
 
 #include <fmt/chrono.h>
@@ -137,10 +139,10 @@ void fit_widths(Trainer& trainer) {
 
 }  // namespace
 
-void run(const TrainingConfig& asked, const RunOptions& options, const comm::Communicator& comm) {
+RunSummary run(const TrainingConfig& asked, const RunOptions& options, const comm::Communicator& comm) {
     TrainingConfig config = asked;
     const bool root = comm.rank() == 0;
-    const fs::path checkpoint = options.output / "checkpoint.safetensors";
+    const CheckpointFolder checkpoints{options.output};
     const fs::path metrics = options.output / "metrics.jsonl";
     const fs::path model = options.output / "model.safetensors";
     const double tiles_per_step = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
@@ -149,19 +151,21 @@ void run(const TrainingConfig& asked, const RunOptions& options, const comm::Com
     (void)encoder::choose_precision(config.precision, comm);
     std::optional<encoder::Galaxies> named = named_galaxies(config, options, comm);
     if (named) config.galaxies.vae = named->config;
+    std::string resumed;  // the checkpoint to go on from; empty: there is none
     if (!options.dry_run) {
         comm::agree_on(comm, [&] {
             if (!root) return;
             create_output_folder(options.output);
             if (named) check_not_replaced(options.config_folder / config.galaxies.model, model);
             if (!options.fresh) {
-                if (fs::exists(checkpoint)) check_checkpoint(checkpoint, config);
+                resumed = choose_checkpoint(checkpoints.all(), config).string();
                 return;
             }
             const fs::path galaxies = options.output / k_galaxies_file;
             if (named) check_not_replaced(options.config_folder / config.galaxies.model, galaxies);
             // A run that starts over and is killed early must not go on from what was there.
-            for (const fs::path& old : {checkpoint, model, galaxies}) fs::remove(old);
+            checkpoints.remove_all();
+            for (const fs::path& old : {model, galaxies}) fs::remove(old);
         });
     }
     Trainer trainer{config, comm, galaxy_stage(config, options, std::move(named), comm)};
@@ -170,27 +174,24 @@ void run(const TrainingConfig& asked, const RunOptions& options, const comm::Com
         const StepReport report = trainer.step();
         spdlog::info("dry run: one step of {:.0f} tiles in {:.2f} s, loss {:.4f}; {} steps in all, nothing written", tiles_per_step,
                      seconds_since(start), report.loss, config.steps);
-        return;
+        return {};
     }
     nlohmann::json validation = nlohmann::json::object();
-    std::int64_t resume = 0;
+    comm.broadcast(resumed);
     comm::agree_on(comm, [&] {
-        if (root && !options.fresh && fs::exists(checkpoint)) resume = 1;
-    });
-    comm.broadcast(resume);
-    comm::agree_on(comm, [&] {
-        if (resume) validation = nlohmann::json::parse(trainer.load_checkpoint(checkpoint), nullptr, false);
+        if (!resumed.empty()) validation = nlohmann::json::parse(trainer.load_checkpoint(resumed), nullptr, false);
         if (!validation.is_object()) validation = nlohmann::json::object();
-        if (root && resume) forget_after(metrics, trainer.steps_done());
-        if (root && !resume) fs::remove(metrics);
+        if (root && !resumed.empty()) forget_after(metrics, trainer.steps_done());
+        if (root && resumed.empty()) fs::remove(metrics);
         if (root) write_file(options.output / "config.toml", to_toml(config));
     });
-    if (resume) spdlog::info("resuming at step {} from {}", trainer.steps_done(), checkpoint.string());
+    if (!resumed.empty()) spdlog::info("resuming at step {} from {}", trainer.steps_done(), resumed);
 
     const auto start = Clock::now();
     const std::int64_t first_step = trainer.steps_done();
+    std::int64_t last_saved = first_step;
     Window window;
-    while (trainer.steps_done() < config.steps) {
+    for (bool stop = false; !stop && trainer.steps_done() < config.steps;) {
         window.add(trainer.step());
         const std::int64_t step = trainer.steps_done();
         const bool last = step == config.steps;
@@ -199,11 +200,12 @@ void run(const TrainingConfig& asked, const RunOptions& options, const comm::Com
         const bool validate = config.validation_images > 0 && (step % config.validation_every == 0 || last);
         if (validate) validation = to_json(trainer.validate(), "validation_");
         window.leave_out(Clock::now() - stepped);
-        const bool save = step % config.checkpoint_every == 0 || last;
+        stop = !last && comm.all_reduce_max(std::int64_t{stop_requested() ? 1 : 0}) > 0;
+        const bool save = step % config.checkpoint_every == 0 || last || stop;
         if (save) trainer.synchronize();
         comm::agree_on(comm, [&] {
             if (!root) return;
-            if (validate || last || window.due()) {
+            if (validate || last || stop || window.due()) {
                 nlohmann::json line = window.close(tiles_per_step);
                 say_progress(config, line, seconds_since(start), step - first_step);
                 if (validate) {
@@ -214,11 +216,15 @@ void run(const TrainingConfig& asked, const RunOptions& options, const comm::Com
             }
             if (save) {
                 trainer.save_model(model, validation.dump());  // usable while the training goes on
-                trainer.save_checkpoint(checkpoint, validation.dump());
+                checkpoints.replace(last_saved, config.keep_checkpoints,
+                                    [&](const fs::path& path) { trainer.save_checkpoint(path, validation.dump()); });
+                last_saved = step;
             }
         });
     }
-    spdlog::info("trained {} steps in {:.0f} s: {}", config.steps - first_step, seconds_since(start), model.string());
+    spdlog::info("trained {} steps in {:.0f} s, {} left out in all: {}", trainer.steps_done() - first_step, seconds_since(start),
+                 trainer.steps_skipped(), model.string());
+    return {trainer.steps_done(), config.steps - trainer.steps_done()};
 }
 
 }  // namespace bliss::training

@@ -122,6 +122,8 @@ Trainer::~Trainer() = default;
 
 std::int64_t Trainer::steps_done() const { return impl_->steps_done; }
 
+std::int64_t Trainer::steps_skipped() const { return impl_->steps_skipped; }
+
 double learning_rate_at(const TrainingConfig& config, std::int64_t step) {
     return cosine_schedule(config.learning_rate, config.warmup_steps, config.steps, config.final_learning_rate_share, step);
 }
@@ -169,8 +171,8 @@ StepReport Trainer::step() {
             for (std::size_t kind = 0; kind < self.parameters.size(); ++kind) {
                 std::vector<float> gradients(self.gradients[kind].size());
                 self.gradients[kind].read(gradients);
-                const double norm =
-                    self.parameters[kind].step(gradients, report.learning_rate, config.gradient_norm_limit, config.weight_average_decay);
+                const double norm = self.parameters[kind].step(gradients, report.learning_rate, config.gradient_norm_limit,
+                                                               config.weight_average_decay, self.comm);
                 if (kind == detection_network) report.gradient_norm = norm;
             }
         });

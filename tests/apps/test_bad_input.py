@@ -172,7 +172,7 @@ class Output(Survey):
         self.check("catalog", self.config, "--set", f"model={self.model}", "-o", self.file / "out", ranks=(0, 2))
 
     def test_train_and_simulate(self):
-        small = ("--set", "encoder.width=4", "--set", "steps=1", "--set", "images_per_step=2", "--set", "tiles_per_side=2")
+        small = ("--set", "encoder.width=4", "--set", "steps=1", "--set", "images_per_step=4", "--set", "tiles_per_side=2")
         config = self.shared / "train.toml"
         config.touch()
         self.check("train", config, *small, "-o", self.file / "out", ranks=(0, 2))

@@ -6,7 +6,7 @@ import h5py
 import numpy
 
 from support import SIMULATION, Case, bliss, contents, simulate
-from test_train import CONFIG
+from training import CONFIG
 
 
 class Precision(Case):

@@ -10,7 +10,7 @@ import sys
 import unittest
 
 from support import SIMULATION, Case, bliss, contents, read_safetensors, simulate
-from test_train import CONFIG, STEPS
+from training import CONFIG, STEPS
 
 NO_SPACE = "o space"  # the system's "No space left on device", or advice about free space
 

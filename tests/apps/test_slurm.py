@@ -63,15 +63,28 @@ class Jobs(ClusterCase):
         self.assertIn("ended with status 0", self.said())
         self.assertSameCatalogue()
 
-    def test_training_on_two_nodes(self):
+    def submit_training(self, *settings):
         config = self.nodes_see / "train.toml"
         config.write_text((REPO / "configs/train/sdss-r.toml").read_text())
-        small = ["steps=2", "images_per_step=4", "tiles_per_side=12", "validation_images=1", "width_images=0",
-                 f"galaxies.model={self.model}"]
-        number = self.submit("train.sbatch", config, self.out, *(word for setting in small for word in ("--set", setting)))
+        small = ["images_per_step=4", "tiles_per_side=12", "validation_images=1", "width_images=0", f"galaxies.model={self.model}"]
+        return self.submit("train.sbatch", config, self.out, *(word for setting in [*small, *settings] for word in ("--set", setting)))
+
+    def test_training_on_two_nodes(self):
+        number = self.submit_training("steps=2")
         self.wait("the end of the job", lambda: self.finished(number))
+        self.assertIn("ended with status 0", self.said())
         self.assertTrue((self.out / "model.safetensors").exists(), self.said())
         self.assertDone(bliss("info", self.out / "model.safetensors"))
+
+    def test_a_training_that_is_warned_queues_itself_again(self):
+        number = self.submit_training("steps=40", "validation_every=1", "checkpoint_every=1000")
+        self.wait("the first steps", lambda: (self.out / "metrics.jsonl").exists())
+        self.assertEqual(self.slurm("scancel", "--signal=USR1", number).returncode, 0)
+        self.wait("the second attempt", lambda: "attempt 2" in self.said())
+        self.wait("the end of the job", lambda: self.finished(number))
+        self.assertRegex(self.said(), r"stopped at step \d+ of 40")
+        self.assertIn("resuming at step", self.said())
+        self.assertIn("ended with status 0", self.said())
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
-"""Training: the same bytes on any number of ranks and threads, and a run that was killed goes on as if it had not been."""
+"""Training: the same bytes on any number of ranks and threads."""
 
-import hashlib
 import json
 import math
-import os
 import re
 import shutil
-import signal
 import time
 import unittest
 from pathlib import Path
@@ -15,118 +12,8 @@ import h5py
 import numpy
 from astropy.io import fits
 
-from support import TIMEOUT_S, Case, bliss, contents, finish, read_safetensors, simulate, start
-
-STEPS = 20
-CONFIG = f"""
-seed = 4
-steps = {STEPS}
-images_per_step = 4
-images_at_once = 1
-tiles_per_side = 8
-warmup_steps = 2
-precision = "float32"
-validation_images = 4
-validation_every = 1
-checkpoint_every = 1
-width_images = 32
-
-[encoder]
-bands = ["r"]
-width = 8
-head_width = 8
-classifier_width = 8
-width_terms = 2
-flux_low_e = 500
-
-[simulator.conditions]
-sources_per_tile_low = 0.05
-sources_per_tile_high = 0.1
-"""
-
-
-def read_metrics(folder):
-    """The record of each step, which stands once, also after a kill."""
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    steps = [record["step"] for record in records]
-    assert steps == sorted(set(steps)), steps
-    return dict(zip(steps, records))
-
-
-def count_lines(path):
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def ranks_of(mpirun):
-    """Process ids of the ranks that an mpirun started."""
-    return sorted(int(pid) for task in Path(f"/proc/{mpirun.pid}/task").iterdir()
-                  for pid in (task / "children").read_text().split())
-
-
-class Train(Case):
-    """One straight run is what all others are compared with."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.config = cls.shared / "train.toml"
-        cls.config.write_text(CONFIG)
-        cls.straight = cls.shared / "straight"
-        cls.first_run = cls.train(cls.straight)
-
-    def setUp(self):
-        super().setUp()
-        self.assertDone(self.first_run)
-
-    @classmethod
-    def train(cls, output, *arguments, ranks=0):
-        return bliss("train", cls.config, "-o", output, *arguments, ranks=ranks)
-
-    def copy_of_straight(self):
-        return Path(shutil.copytree(self.straight, self.folder / "run"))
-
-    def start_and_wait_for_lines(self, folder, lines, ranks=0):
-        process = start("train", self.config, "-o", folder, "--quiet", ranks=ranks)
-        deadline = time.monotonic() + TIMEOUT_S
-        while process.poll() is None and count_lines(folder / "metrics.jsonl") < lines:
-            self.assertLess(time.monotonic(), deadline, "the training does not get on")
-            time.sleep(0.002)
-        return process
-
-    def checkpoint_step(self, folder):
-        return int(read_safetensors(folder / "checkpoint.safetensors")[0]["step"])
-
-    def interrupted(self, folder, lines, kill, ranks=0):
-        """A run killed in the middle; where the machine was so slow to kill that the run ended, another."""
-        for _ in range(5):
-            process = self.start_and_wait_for_lines(folder, lines, ranks)
-            if process.poll() is None:
-                kill(process)
-            run = finish(process)
-            step = self.checkpoint_step(folder)
-            if step < STEPS:
-                self.assertNotEqual(run.code, 0, run)
-                self.assertGreaterEqual(step, lines - 1)
-                return step
-            shutil.rmtree(folder)
-        self.fail("the run could not be killed before its end")
-
-    def assertSameRun(self, run):
-        """Losses of all steps and all weights, bit by bit, are those of the straight run."""
-        ours, theirs = read_metrics(run), read_metrics(self.straight)
-        self.assertEqual(sorted(ours), list(range(1, STEPS + 1)))
-        self.assertEqual(sorted(theirs), sorted(ours))
-        for step, record in ours.items():
-            for key in (key for key in record if "loss" in key or key in ("gradient_norm", "learning_rate")):
-                self.assertEqual(record[key], theirs[step][key], f"step {step}, {key}")
-        ours, theirs = (read_safetensors(folder / "model.safetensors")[1] for folder in (run, self.straight))
-        self.assertEqual(ours.keys(), theirs.keys())
-        self.assertGreater(len(ours), 10)
-        for name in ours:
-            self.assertEqual(ours[name], theirs[name], f"weights {name} differ")
-        for name in ("model.safetensors", "checkpoint.safetensors", "config.toml"):
-            self.assertEqual(contents(run)[name], contents(self.straight)[name], name)
-        self.assertNoLeftovers(run)
+from support import TIMEOUT_S, bliss, contents, finish, read_safetensors, simulate, start
+from training import STEPS, Train, read_metrics
 
 
 class LossCurve(Train):
@@ -261,96 +148,6 @@ class LossCurve(Train):
     def test_more_ranks_than_pieces_of_work(self):
         self.assertFails(self.train(self.folder / "out", "--set", "images_at_once=2", ranks=3), 2, "images_per_step (4)", "3 ranks")
         self.assertFalse((self.folder / "out").exists())
-
-
-class Resume(Train):
-    def test_killed_run_ends_with_the_same_bytes(self):
-        run = self.folder / "run"
-        step = self.interrupted(run, 6, lambda process: process.send_signal(signal.SIGKILL))
-        again = self.assertDone(self.train(run))
-        self.assertIn(f"resuming at step {step}", again.err)
-        self.assertSameRun(run)
-
-    def test_early_weights_are_not_the_last(self):
-        """What the comparison above sees: a run that was not taken to its end."""
-        run = self.folder / "run"
-        self.interrupted(run, 3, lambda process: process.send_signal(signal.SIGKILL))
-        ours, theirs = (read_safetensors(folder / "model.safetensors")[1] for folder in (run, self.straight))
-        self.assertEqual(ours.keys(), theirs.keys())
-        self.assertNotEqual(ours, theirs)
-
-    def test_a_rank_dies_and_one_rank_goes_on(self):
-        def kill_last_rank(mpirun):
-            ranks = ranks_of(mpirun)
-            self.assertEqual(len(ranks), 2)
-            os.kill(ranks[-1], signal.SIGKILL)
-
-        run = self.folder / "run"
-        step = self.interrupted(run, 6, kill_last_rank, ranks=2)
-        again = self.assertDone(self.train(run))
-        self.assertIn(f"resuming at step {step}", again.err)
-        self.assertSameRun(run)
-
-    def test_finished_run_has_nothing_to_do(self):
-        run = self.copy_of_straight()
-        before = contents(run)
-        self.assertDone(self.train(run))
-        self.assertEqual(contents(run), before)
-
-    def test_fresh_starts_over(self):
-        run = self.copy_of_straight()
-        self.assertDone(self.train(run, "--fresh", "--set", "steps=2"))
-        self.assertEqual(sorted(read_metrics(run)), [1, 2])
-        self.assertEqual(self.checkpoint_step(run), 2)
-
-    def test_fresh_run_killed_early_starts_over_again(self):
-        """The old checkpoint is no longer there to be resumed."""
-        run = self.copy_of_straight()
-        process = start("train", self.config, "-o", run, "--fresh", "--set", "checkpoint_every=1000", "--set", "validation_every=1",
-                        "--set", "steps=2000", "--quiet")
-        deadline = time.monotonic() + TIMEOUT_S
-        while process.poll() is None and count_lines(run / "metrics.jsonl") in (0, STEPS):
-            self.assertLess(time.monotonic(), deadline, "the training does not get on")
-            time.sleep(0.002)
-        process.kill()
-        self.assertNotEqual(finish(process).code, 0)
-        self.assertEqual(list(run.glob("*.safetensors")), [])
-        self.assertNotIn("resuming", self.assertDone(self.train(run)).err)
-        self.assertSameRun(run)
-
-    def check_refused(self, run, ranks):
-        mine = read_safetensors(run / "checkpoint.safetensors")[0]["configuration"]
-        other = mine.replace("seed = 4\n", "seed = 5\n")
-        self.assertNotEqual(other, mine)
-        refused = self.assertFails(self.train(run, "--set", "seed=5", ranks=ranks), 3, "checkpoint.safetensors",
-                                   "another configuration", "--fresh")
-        self.assertEqual(re.findall(r"\b[0-9a-f]{12}\b", refused.problems()[0]),
-                         [hashlib.sha256(text.encode()).hexdigest()[:12] for text in (mine, other)])
-
-    def test_checkpoint_of_another_configuration(self):
-        run = self.copy_of_straight()
-        before = contents(run)
-        for ranks in (0, 2):
-            with self.subTest(ranks=ranks):
-                self.check_refused(run, ranks)
-        for name in ("model.safetensors", "checkpoint.safetensors", "metrics.jsonl"):
-            self.assertEqual(contents(run)[name], before[name], name)
-
-    def test_refused_run_leaves_the_configuration(self):
-        run = self.copy_of_straight()
-        before = (run / "config.toml").read_text()
-        self.train(run, "--set", "seed=5")
-        self.assertEqual((run / "config.toml").read_text(), before, "config.toml must say how model.safetensors was made")
-
-    def test_damaged_checkpoint(self):
-        run = self.copy_of_straight()
-        checkpoint = run / "checkpoint.safetensors"
-        data = checkpoint.read_bytes()
-        for damaged, word in ((data[:len(data) // 2], "truncated"), (data[:4], "header"), (b"\xff" * 100, "header")):
-            with self.subTest(word=word, size=len(damaged)):
-                checkpoint.write_bytes(damaged)
-                self.assertFails(self.train(run), 3, "checkpoint.safetensors", word)
-                self.assertEqual(checkpoint.read_bytes(), damaged)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ struct TrainingConfig {
     std::int64_t validation_images = 32;
     std::int64_t validation_every = 1000;
     std::int64_t checkpoint_every = 1000;
-    std::int64_t width_images = 3000;  ///< simulated images that corrections of widths are fitted to, after the last step
+    std::int64_t keep_checkpoints = 2;  ///< the newest, and some before it
+    std::int64_t width_images = 3000;   ///< simulated images that corrections of widths are fitted to, after the last step
     encoder::EncoderConfig encoder;
     GalaxyTrainingConfig galaxies;  ///< for simulator.prior.galaxies = "learnt"
     simulator::SimulatorConfig simulator;

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <vector>
 
 namespace bliss::training {
 
@@ -68,6 +69,7 @@ public:
     WidthReport fit_widths();
 
     [[nodiscard]] std::int64_t steps_done() const;
+    [[nodiscard]] std::int64_t steps_skipped() const;
 
     /// Gives rank 0's weights, average and moments to all ranks. @collective
     void synchronize();
@@ -87,9 +89,9 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-/// Reads a checkpoint as far as to say that this configuration goes on from it.
-/// @throws DataError when it is of another configuration or damaged.
-void check_checkpoint(const std::filesystem::path& path, const TrainingConfig& config);
+/// The first of some checkpoints that is not damaged; an empty path where there is none at all.
+/// @throws DataError where all are damaged, or that one is of another configuration.
+[[nodiscard]] std::filesystem::path choose_checkpoint(const std::vector<std::filesystem::path>& newest_first, const TrainingConfig& config);
 
 /// Learning rate of a step (0-based): linear warm-up, then a cosine to the final share.
 [[nodiscard]] double learning_rate_at(const TrainingConfig& config, std::int64_t step);
