@@ -18,7 +18,8 @@ bool ExactSums::add(std::span<const float> terms) {
     for (const float term : terms) outside |= std::abs(term) < most ? 0u : 1u;  // also where it is no number
     if (outside != 0) return false;
     const double per_unit = 1 / unit_;
-    for (std::size_t k = 0; k < terms.size(); ++k) sums_[k] += static_cast<std::int64_t>(static_cast<double>(terms[k]) * per_unit);
+    for (std::size_t k = 0; k < terms.size(); ++k)
+        sums_[k] += static_cast<std::int64_t>(std::nearbyint(static_cast<double>(terms[k]) * per_unit));
     return true;
 }
 

@@ -72,4 +72,7 @@ class ClusterCase(Case):
         return self.log.read_text() if self.log.exists() else ""
 
     def finished(self, number):
-        return self.slurm("squeue", "-h", "-j", number).stdout.strip() == ""
+        run = self.slurm("squeue", "-h", "-j", number)
+        if run.returncode != 0 and "Invalid job id" not in run.stderr:
+            return False  # nobody has answered
+        return run.stdout.strip() == ""
