@@ -3,6 +3,7 @@
 #include "bliss/comm/agree.hpp"
 #include "bliss/core/atomic_file.hpp"
 #include "bliss/core/error.hpp"
+#include "bliss/core/folder_lock.hpp"
 #include "bliss/core/interrupt.hpp"
 #include "bliss/encoder/precision.hpp"
 #include "bliss/training/trainer.hpp"
@@ -16,6 +17,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <optional>
 
 namespace bliss::training {
 namespace {
@@ -24,6 +26,8 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds k_log_interval{10};
+/// How long another run's end in the same folder is waited for: that of ranks which were just killed.
+constexpr std::chrono::seconds k_lock_patience{100};
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -151,11 +155,13 @@ RunSummary run(const TrainingConfig& asked, const RunOptions& options, const com
     (void)encoder::choose_precision(config.precision, comm);
     std::optional<encoder::Galaxies> named = named_galaxies(config, options, comm);
     if (named) config.galaxies.vae = named->config;
-    std::string resumed;  // the checkpoint to go on from; empty: there is none
+    std::optional<FolderLock> lock;  // rank 0's
+    std::string resumed;             // the checkpoint to go on from; empty: there is none
     if (!options.dry_run) {
         comm::agree_on(comm, [&] {
             if (!root) return;
             create_output_folder(options.output);
+            lock.emplace(options.output, k_lock_patience);
             if (named) check_not_replaced(options.config_folder / config.galaxies.model, model);
             if (!options.fresh) {
                 resumed = choose_checkpoint(checkpoints.all(), config).string();

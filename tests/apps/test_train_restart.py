@@ -45,6 +45,15 @@ class Resume(Train):
         self.assertIn(f"resuming at step {step}", again.err)
         self.assertSameRun(run)
 
+    def test_a_second_run_in_the_folder_waits_for_the_first(self):
+        run = self.folder / "run"
+        first = self.start_and_wait_for_lines(run, 1)
+        second = self.assertDone(self.train(run))
+        self.assertDone(finish(first))
+        self.assertIn("another run is at work in this folder; waiting for its end", second.err)
+        self.assertIn(f"resuming at step {STEPS}", second.err)
+        self.assertSameRun(run)
+
     def test_finished_run_has_nothing_to_do(self):
         run = self.copy_of_straight()
         before = contents(run)
