@@ -68,8 +68,8 @@ void bench_training(training::TrainingConfig config, const std::optional<encoder
                    time_runs(runs, [&] { times.add(trainer.step().times); }),
                    static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side));
         const double ms = 1e3 / (runs + 1);
-        fmt::print("  ms a step, summed over threads: images {:.1f}, detection {:.1f}, type {:.1f}, shape {:.1f}; optimiser {:.1f}\n",
-                   ms * times.simulate_s, ms * times.detect_s, ms * times.classify_s, ms * times.shapes_s, ms * times.optimise_s);
+        fmt::print("  ms a step, summed over threads: images {:.1f}, detection {:.1f}, sources {:.1f}; optimiser {:.1f}\n",
+                   ms * times.simulate_s, ms * times.detect_s, ms * times.sources_s, ms * times.optimise_s);
     }
 }
 

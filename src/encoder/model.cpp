@@ -3,8 +3,8 @@
 #include "bliss/core/error.hpp"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <torch/torch.h>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
 
@@ -60,8 +60,7 @@ std::map<std::string, at::Tensor> galaxy_weights(const Galaxies& galaxies) {
 }
 
 /// Copies tensors into those of the same names.
-void assign(const std::map<std::string, at::Tensor>& targets, const std::map<std::string, at::Tensor>& weights,
-            const std::string& source) {
+void assign(const std::map<std::string, at::Tensor>& targets, const std::map<std::string, at::Tensor>& weights, const std::string& source) {
     const torch::NoGradGuard no_grad;
     for (const auto& [name, target] : targets) {
         const auto found = weights.find(name);
@@ -149,20 +148,16 @@ void check_parts(const Model& model, const std::string& source) {
 }  // namespace
 
 Model::Model(const EncoderConfig& settings, std::optional<Galaxies> learnt)
-    : config{settings}, detection{settings}, classification{settings}, galaxies{std::move(learnt)} {
-    if (galaxies) galaxy = GalaxyEncoder{settings, galaxies->config.latents};
-}
+    : config{settings}, detection{settings}, galaxies{std::move(learnt)}, sources{settings, galaxies ? galaxies->config.latents : 0} {}
 
 void Model::use_bfloat16() {
     detection->use_bfloat16();
-    classification->use_bfloat16();
-    if (galaxy) galaxy->use_bfloat16();
+    sources->use_bfloat16();
 }
 
 void Model::use(c10::Device device) {
     detection->to(device);
-    classification->to(device);
-    if (galaxy) galaxy->to(device);
+    sources->to(device);
 }
 
 std::map<std::string, at::Tensor> named_weights(const Model& model) {
@@ -171,8 +166,7 @@ std::map<std::string, at::Tensor> named_weights(const Model& model) {
         for (const auto& item : network.named_parameters()) weights.emplace(name + "." + item.key(), item.value());
     };
     add("detection", *model.detection);
-    add("classification", *model.classification);
-    if (model.galaxy) add("galaxy", *model.galaxy);
+    add("sources", *model.sources);
     if (model.galaxies) weights.merge(galaxy_weights(*model.galaxies));
     return weights;
 }
@@ -224,9 +218,10 @@ Model load_model(const std::filesystem::path& path) {
         throw DataError(fmt::format("{}: not a bliss model; give a model.safetensors that bliss-mpi train wrote", path.string()));
     const std::string version = metadata(file, "version", path);
     if (version != std::to_string(k_model_version)) {
-        throw DataError(fmt::format("{}: model version {}, this program reads version {}; train it again or use the program it "
-                                    "came with",
-                                    path.string(), version, k_model_version));
+        throw DataError(
+            fmt::format("{}: model version {}, this program reads version {}; train it again or use the program it "
+                        "came with",
+                        path.string(), version, k_model_version));
     }
     const auto config = read_part<EncoderConfig>(file, "encoder", path);
     try {

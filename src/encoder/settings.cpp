@@ -22,9 +22,10 @@ void describe(ConfigVisitor& visitor, EncoderConfig& config) {
                   "least flux of a source's posterior, electrons: simulator.prior.label_flux_min_e; 0: none", Range{0, 1e12});
     visitor.field("width", config.width, "width of the detection encoder: 2, later 4 times as many channels", Range{4, 256});
     visitor.field("head_width", config.head_width, "hidden channels of the detection head", Range{4, 1024});
-    visitor.field("classifier_width", config.classifier_width, "width of the classification encoder: 2, 3, later 4 times as many channels",
+    visitor.field("source_width", config.source_width, "width of the encoder of single sources: 2, 3, later 4 times as many channels",
                   Range{4, 256});
-    visitor.field("galaxy_width", config.galaxy_width, "width of the galaxy encoder: 2, 3, later 4 times as many channels", Range{4, 256});
+    visitor.field("shape_width", config.shape_width,
+                  "the same of convolutions of its own for shapes, 4 or more; 0: types and shapes share theirs", Range{0, 256});
     visitor.field("compression_scales", config.compression_scales, "asinh(u / scale) channels, u in units of the noise", k_positive);
 }
 

@@ -10,16 +10,16 @@ namespace bliss::encoder {
 WindowTowerImpl::WindowTowerImpl(const EncoderConfig& config, std::int64_t width) {
     const auto in = static_cast<std::int64_t>(config.bands.size()) * tile::feature_count(config.compression_scales.size()) + 2;
     const torch::nn::Conv2d layers[] = {
-        conv(in, 2 * width, 4, 2),             // 52 pixels -> 25
-        conv(2 * width, 2 * width, 3),         // 23
-        conv(2 * width, 3 * width, 3, 2),      // 11
-        conv(3 * width, 4 * width, 3),         // 9
-        conv(4 * width, 4 * width, 3),         // 7
-        conv(4 * width, 4 * width, 3),         // 5
+        conv(in, 2 * width, 4, 2),         // 52 pixels -> 25
+        conv(2 * width, 2 * width, 3),     // 23
+        conv(2 * width, 3 * width, 3, 2),  // 11
+        conv(3 * width, 4 * width, 3),     // 9
+        conv(4 * width, 4 * width, 3),     // 7
+        conv(4 * width, 4 * width, 3),     // 5
     };
     for (const auto& layer : layers) convs_.push_back(register_module("conv" + std::to_string(convs_.size()), layer));
     film_ = register_module("film", Film(k_condition_count + k_given_count, 2 * width));
-    hidden_ = register_module("hidden", torch::nn::Linear(4 * width * 5 * 5 + k_condition_count + k_given_count, k_numbers));
+    numbers_ = 4 * width * 5 * 5 + k_condition_count + k_given_count;
 }
 
 at::Tensor WindowTowerImpl::forward(const SourceWindows& windows) {
@@ -29,8 +29,7 @@ at::Tensor WindowTowerImpl::forward(const SourceWindows& windows) {
                        .contiguous(torch::MemoryFormat::ChannelsLast);
     h = rectify(film_->forward(convs_[0]->forward(h), told));
     for (std::size_t k = 1; k < convs_.size(); ++k) h = rectify(convs_[k]->forward(h));
-    const c10::impl::ExcludeDispatchKeyGuard single_precision{c10::autocast_dispatch_keyset};
-    return rectify(hidden_->forward(torch::cat({h.to(torch::kFloat).contiguous().flatten(1), told}, 1)));
+    return torch::cat({h.to(torch::kFloat).contiguous().flatten(1), told}, 1);
 }
 
 void WindowTowerImpl::use_bfloat16() {

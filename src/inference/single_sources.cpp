@@ -112,12 +112,13 @@ void SourceReader::light_up(std::span<simulator::Source> sources) const {
 std::vector<TypeAndShape> SourceReader::read(std::span<const encoder::GivenSource> sources, const StreamOf& random) const {
     std::vector<TypeAndShape> out(sources.size());
     for_each_batch(sources, [&](std::size_t first, const encoder::SourceWindows& seen) {
-        const std::vector<double> stars = stars_of(sources, first, seen);
+        const encoder::SourcePosterior q = ask(seen);
+        const std::vector<double> stars = stars_of(sources, first, q);
         for (std::size_t k = 0; k < stars.size(); ++k) out[first + k].p_star = stars[k];
         if (!decoder_) return;
         std::vector<RandomStream> streams;
         for (std::size_t k = 0; k < stars.size(); ++k) streams.push_back(random(first + k));
-        const at::Tensor latents = drawn_shapes(seen, shape_numbers(streams, k_shape_draws));
+        const at::Tensor latents = drawn_shapes(q, shape_numbers(streams, k_shape_draws));
         const std::size_t of_source = static_cast<std::size_t>(k_shape_draws) * (decoder_->latents() - 1);
         std::vector<simulator::Morphology> shapes(static_cast<std::size_t>(k_shape_draws));
         for (std::size_t k = 0; k < stars.size(); ++k) {
@@ -137,7 +138,7 @@ std::vector<TypeAndShape> SourceReader::read(std::span<const encoder::GivenSourc
 std::vector<double> SourceReader::p_star(std::span<const encoder::GivenSource> sources) const {
     std::vector<double> out(sources.size());
     for_each_batch(sources, [&](std::size_t first, const encoder::SourceWindows& seen) {
-        std::ranges::copy(stars_of(sources, first, seen), out.begin() + static_cast<std::ptrdiff_t>(first));
+        std::ranges::copy(stars_of(sources, first, ask(seen)), out.begin() + static_cast<std::ptrdiff_t>(first));
     });
     return out;
 }
@@ -145,14 +146,15 @@ std::vector<double> SourceReader::p_star(std::span<const encoder::GivenSource> s
 std::vector<TypeAndDraw> SourceReader::draw(std::span<const encoder::GivenSource> sources, const StreamOf& random) const {
     std::vector<TypeAndDraw> out(sources.size());
     for_each_batch(sources, [&](std::size_t first, const encoder::SourceWindows& seen) {
-        const std::vector<double> stars = stars_of(sources, first, seen);
+        const encoder::SourcePosterior q = ask(seen);
+        const std::vector<double> stars = stars_of(sources, first, q);
         std::vector<RandomStream> streams;
         for (std::size_t k = 0; k < stars.size(); ++k) {
             streams.push_back(random(first + k));
             out[first + k].is_star = streams.back().uniform() < stars[k];
         }
         if (!decoder_) return;
-        const at::Tensor shapes = drawn_shapes(seen, shape_numbers(streams, 1));
+        const at::Tensor shapes = drawn_shapes(q, shape_numbers(streams, 1));
         const std::size_t latents = decoder_->latents();
         for (std::size_t k = 0; k < stars.size(); ++k) {
             if (out[first + k].is_star) continue;
@@ -165,10 +167,14 @@ std::vector<TypeAndDraw> SourceReader::draw(std::span<const encoder::GivenSource
     return out;
 }
 
+encoder::SourcePosterior SourceReader::ask(const encoder::SourceWindows& seen) const {
+    encoder::SourceEncoder network = model_.sources;  // a handle: calling it does not change it
+    return network->forward(seen);
+}
+
 std::vector<double> SourceReader::stars_of(std::span<const encoder::GivenSource> sources, std::size_t first,
-                                           const encoder::SourceWindows& seen) const {
-    encoder::ClassificationEncoder network = model_.classification;  // a handle: calling it does not change it
-    const at::Tensor p = torch::sigmoid(network->forward(seen)).to(torch::kCPU).contiguous();
+                                           const encoder::SourcePosterior& q) const {
+    const at::Tensor p = torch::sigmoid(q.star_logits).to(torch::kCPU).contiguous();
     std::vector<double> out;
     for (std::int64_t k = 0; k < p.size(0); ++k) {
         out.push_back(shift_.star(p.data_ptr<float>()[k], sources[first + static_cast<std::size_t>(k)].ln_flux_above_noise + ln_noise_));
@@ -176,9 +182,8 @@ std::vector<double> SourceReader::stars_of(std::span<const encoder::GivenSource>
     return out;
 }
 
-at::Tensor SourceReader::drawn_shapes(const encoder::SourceWindows& seen, const at::Tensor& numbers) const {
-    encoder::GalaxyEncoder network = model_.galaxy;
-    return network->forward(seen).draw(numbers.to(seen.given.device())).to(torch::kCPU).contiguous();
+at::Tensor SourceReader::drawn_shapes(const encoder::SourcePosterior& q, const at::Tensor& numbers) {
+    return q.shape->draw(numbers.to(q.star_logits.device())).to(torch::kCPU).contiguous();
 }
 
 }  // namespace bliss::inference

@@ -41,12 +41,13 @@ survey::GenericImageConfig reader_config(const FramesConfig& config, const Condi
     return reader;
 }
 
-void write_frame(const FramesConfig& config, const GalaxyDecoder* decoder, const fs::path& folder, std::int64_t index) {
+void write_frame(const FramesConfig& config, const GalaxyDecoder* decoder, const SampleRange& first, const fs::path& folder,
+                 std::int64_t index) {
     Image<float> image{config.height_px, config.width_px};
     Image<std::uint8_t> mask{config.height_px, config.width_px};
     const SimulationTarget target{{image.data(), 1, config.height_px, config.width_px}, mask.data()};
-    const auto truth = simulate(config.simulator, decoder,
-                                {static_cast<std::uint64_t>(config.seed), k_frames_step, static_cast<std::uint32_t>(index)}, target);
+    const SampleRange sample{first.seed, first.step, first.first_sample + static_cast<std::uint32_t>(index)};
+    const auto truth = simulate(config.simulator, decoder, sample, target);
     for (std::uint8_t& pixel : mask.pixels()) pixel = pixel ? 0 : 1;  // files mark what not to use
     const survey::PixelPosition centre{0.5 * static_cast<double>(config.width_px - 1), 0.5 * static_cast<double>(config.height_px - 1)};
     const survey::Wcs wcs = survey::Wcs::tangent({0.3 * static_cast<double>(index), 0}, centre, config.simulator.prior.arcsec_per_px);
@@ -117,6 +118,11 @@ void write_frames(const FramesConfig& config, const GalaxyDecoder* decoder, cons
         write_stripe(config, decoder, folder, comm);
         return;
     }
+    write_samples(config, decoder, {static_cast<std::uint64_t>(config.seed), k_frames_step, 0}, folder, comm);
+}
+
+void write_samples(const FramesConfig& config, const GalaxyDecoder* decoder, const SampleRange& first, const fs::path& folder,
+                   const comm::Communicator& comm) {
     comm::agree_on(comm, [&] {
         check_simulator(config.simulator);
         if (comm.rank() != 0) return;
@@ -126,7 +132,7 @@ void write_frames(const FramesConfig& config, const GalaxyDecoder* decoder, cons
     });
     comm::agree_on(comm, [&] {
         for (std::int64_t i = comm.rank(); i < config.frames; i += comm.size()) {
-            write_frame(config, decoder, folder, i);
+            write_frame(config, decoder, first, folder, i);
             spdlog::info("{} written ({}/{})", file_name("frame", i, "fits"), i + 1, config.frames);
         }
     });

@@ -84,8 +84,7 @@ std::vector<ImageTruth> draw_truths(const SimulatorConfig& config, const GalaxyD
     std::vector<ImageTruth> truths;
     truths.reserve(static_cast<std::size_t>(block.images));
     for (std::int64_t i = 0; i < block.images; ++i) {
-        RandomStream random{range.seed, StreamPurpose::conditions, range.step, range.first_sample + static_cast<std::uint32_t>(i)};
-        truths.push_back({draw_conditions(config.conditions, random), {}});
+        truths.push_back({conditions_of(config, {range.seed, range.step, range.first_sample + static_cast<std::uint32_t>(i)}), {}});
     }
     Kokkos::parallel_for("bliss::draw_sources", Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace>(0, block.images),
                          [&](const std::int64_t i) {
@@ -164,6 +163,11 @@ void check_simulator(const SimulatorConfig& config) {
         throw ConfigError(fmt::format("conditions: bright_star_flux_e_low ({}) is above flux_max_e of the prior ({})",
                                       config.conditions.bright_star_flux_e_low, config.prior.flux_max_e));
     }
+}
+
+Conditions conditions_of(const SimulatorConfig& config, const SampleRange& range) {
+    RandomStream random{range.seed, StreamPurpose::conditions, range.step, range.first_sample};
+    return draw_conditions(config.conditions, random);
 }
 
 bool shines_into(const Source& source, double off_px) {

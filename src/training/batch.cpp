@@ -59,17 +59,16 @@ private:
     double tile_px_;
 };
 
-/// Mean labelled sources per 4 x 4-pixel tile.
+}  // namespace
+
 double mean_rate(const simulator::ConditionsConfig& conditions) {
     const double low = conditions.sources_per_tile_low, high = conditions.sources_per_tile_high;
     return high > low ? (high - low) / std::log(high / low) : low;
 }
 
-}  // namespace
-
 Batch make_batch(const TrainingConfig& config, const simulator::GalaxyDecoder* decoder, const simulator::SampleRange& range,
                  std::int64_t images) {
-    const std::int64_t side = config.tiles_per_side * config.encoder.tile_px + 2 * tile::k_padding_px;
+    const std::int64_t side = image_side_px(config);
     tile::PixelBlock pixels{torch::empty({images, side, side}), torch::empty({images, 1, 1}),
                             torch::empty({images, side, side}, torch::kUInt8)};
     const simulator::SimulationTarget target{{pixels.electrons.data_ptr<float>(), images, side, side},

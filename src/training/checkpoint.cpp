@@ -15,7 +15,7 @@ namespace bliss::training {
 namespace {
 
 /// By kind.
-const std::array<std::string, 3> k_network_names{"detection", "classification", "galaxy"};
+const std::array<std::string, 2> k_network_names{"detection", "sources"};
 
 /// What a file's metadata say under this name; empty where they say nothing.
 std::string text_of(const encoder::TensorFile& file, const char* key) {
@@ -23,9 +23,8 @@ std::string text_of(const encoder::TensorFile& file, const char* key) {
     return found == file.metadata.end() ? std::string{} : found->second;
 }
 
-/// A checkpoint of this configuration. @throws DataError
-encoder::TensorFile read_checkpoint(const std::filesystem::path& path, const TrainingConfig& config) {
-    encoder::TensorFile file = encoder::read_tensor_file(path);
+/// @throws DataError where a file is no checkpoint of this configuration
+void check_configuration(const encoder::TensorFile& file, const std::filesystem::path& path, const TrainingConfig& config) {
     if (text_of(file, "format") != "bliss-checkpoint") {
         throw DataError(fmt::format("{}: not a bliss checkpoint; use --fresh to start over", path.string()));
     }
@@ -36,7 +35,6 @@ encoder::TensorFile read_checkpoint(const std::filesystem::path& path, const Tra
                         "start over or another --output",
                         path.string(), sha256_of_text(its), sha256_of_text(mine)));
     }
-    return file;
 }
 
 /// Of the galaxy decoder's weights; empty without one.
@@ -52,7 +50,7 @@ std::string galaxies_sha256(const encoder::Model& model) {
 
 }  // namespace
 
-void Trainer::save_checkpoint(const std::filesystem::path& path, const std::string& metrics_json) {
+void Trainer::save_checkpoint(const std::filesystem::path& path, const std::string& notes) {
     encoder::TensorFile file;
     for (std::size_t kind = 0; kind < impl_->parameters.size(); ++kind) {
         for (auto& [name, tensor] : impl_->parameters[kind].state()) file.tensors.emplace(k_network_names[kind] + "." + name, tensor);
@@ -61,7 +59,7 @@ void Trainer::save_checkpoint(const std::filesystem::path& path, const std::stri
                      {"step", std::to_string(impl_->steps_done)},
                      {"skipped", std::to_string(impl_->steps_skipped)},
                      {"optimiser_steps", std::to_string(impl_->parameters.front().steps())},
-                     {"metrics", metrics_json},
+                     {"notes", notes},
                      {"configuration", to_toml(impl_->config, false)},
                      {"galaxies", galaxies_sha256(impl_->model)}};
     encoder::write_tensor_file(path, file);
@@ -69,21 +67,23 @@ void Trainer::save_checkpoint(const std::filesystem::path& path, const std::stri
 
 std::filesystem::path choose_checkpoint(const std::vector<std::filesystem::path>& newest_first, const TrainingConfig& config) {
     for (const std::filesystem::path& path : newest_first) {
+        encoder::TensorFile file;
         try {
-            (void)encoder::read_tensor_file(path);
+            file = encoder::read_tensor_file(path);
         } catch (const DataError& error) {
             if (path == newest_first.back()) throw DataError(fmt::format("{}; use --fresh to start over", error.what()));
             spdlog::warn("{}: the checkpoint before it is tried", error.what());
             continue;
         }
-        (void)read_checkpoint(path, config);
+        check_configuration(file, path, config);
         return path;
     }
     return {};
 }
 
 std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
-    const encoder::TensorFile file = read_checkpoint(path, impl_->config);
+    const encoder::TensorFile file = encoder::read_tensor_file(path);
+    check_configuration(file, path, impl_->config);
     const auto text = [&](const char* key) { return text_of(file, key); };
     if (text("galaxies") != galaxies_sha256(impl_->model)) {
         throw DataError(
@@ -110,7 +110,7 @@ std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
     impl_->steps_done = number("step");
     impl_->steps_skipped = number("skipped");
     for (std::size_t kind = 0; kind < impl_->parameters.size(); ++kind) fill(k_network_names[kind] + ".", impl_->parameters[kind]);
-    return text("metrics");
+    return text("notes");
 }
 
 void Trainer::save_model(const std::filesystem::path& path, const std::string& metrics_json) {

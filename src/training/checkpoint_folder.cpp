@@ -53,21 +53,34 @@ std::vector<fs::path> CheckpointFolder::all() const {
 void CheckpointFolder::replace(std::int64_t step, std::int64_t keep, const std::function<void(const fs::path&)>& save) const {
     std::error_code status;
     if (keep > 1 && fs::exists(newest(), status)) {
-        const fs::path kept = folder_ / fmt::format("{}{}{}", k_prefix, step, k_suffix);
-        fs::create_hard_link(newest(), kept, status);
-        if (status && status != std::errc::file_exists) {  // not every file system has links
-            fs::copy_file(newest(), kept, fs::copy_options::skip_existing, status);
-            if (status)
-                throw IoError(fmt::format("{}: cannot be made ({}); check permissions and free space", kept.string(), status.message()));
-        }
+        const fs::path kept = folder_ / fmt::format("{}{}{}", k_prefix, step, k_suffix), partial = folder_ / "checkpoint.before.partial";
+        fs::remove(partial, status);
+        fs::create_hard_link(newest(), partial, status);
+        if (status) fs::copy_file(newest(), partial, status);  // not every file system has links
+        if (!status) fs::rename(partial, kept, status);
+        if (status)
+            throw IoError(fmt::format("{}: cannot be made ({}); check permissions and free space", kept.string(), status.message()));
     }
     save(newest());
     const std::vector<fs::path> paths = all();
     for (std::size_t k = static_cast<std::size_t>(keep); k < paths.size(); ++k) remove_file(paths[k]);
 }
 
+fs::path CheckpointFolder::make_newest(const fs::path& checkpoint) const {
+    if (checkpoint == newest()) return checkpoint;
+    for (const fs::path& path : all()) {
+        if (path == checkpoint) break;
+        if (path != newest()) remove_file(path);
+    }
+    std::error_code status;
+    fs::rename(checkpoint, newest(), status);
+    if (status) throw IoError(fmt::format("{}: cannot be replaced ({}); check permissions", newest().string(), status.message()));
+    return newest();
+}
+
 void CheckpointFolder::remove_all() const {
     for (const fs::path& path : all()) remove_file(path);
+    remove_file(best());
 }
 
 }  // namespace bliss::training

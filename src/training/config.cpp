@@ -1,6 +1,7 @@
 #include "bliss/training/config.hpp"
 
 #include "bliss/core/error.hpp"
+#include "bliss/tile/grid.hpp"
 
 #include <fmt/format.h>
 
@@ -30,15 +31,21 @@ void describe(ConfigVisitor& visitor, TrainingConfig& config) {
     encoder::describe_precision(visitor, config.precision);
     visitor.field("validation_images", config.validation_images, "fixed simulated images the average is judged on", k_not_negative);
     visitor.field("validation_every", config.validation_every, "steps between validations", Range{1, 1e9});
+    visitor.field("patience", config.patience,
+                  "validations in a row that are no better than the best before them, after which the training ends; 0: it goes on",
+                  k_not_negative);
     visitor.field("checkpoint_every", config.checkpoint_every, "steps between checkpoints", Range{1, 1e9});
     visitor.field("keep_checkpoints", config.keep_checkpoints, "checkpoints that are kept, for the case that the disk damages the newest",
                   Range{1, 1e6});
+    visitor.field("check_ranks_every", config.check_ranks_every, "steps between comparisons of the weights of all ranks", Range{1, 1e9});
     visitor.field("width_images", config.width_images,
                   "simulated images that encoder.width_terms are fitted to after the last step; 0: they stay as trained", Range{0, 1e5});
     visitor.section("encoder", config.encoder);
     visitor.section("galaxies", config.galaxies);
     visitor.section("simulator", config.simulator);
 }
+
+std::int64_t image_side_px(const TrainingConfig& config) { return config.tiles_per_side * config.encoder.tile_px + 2 * tile::k_padding_px; }
 
 void check_training(const TrainingConfig& config, int ranks) {
     simulator::check_simulator(config.simulator);

@@ -149,7 +149,7 @@ void FlatParameters::swap_average() {
     average_.copy_(held);
 }
 
-std::vector<std::pair<std::string, at::Tensor>> FlatParameters::state() {
+std::vector<std::pair<std::string, at::Tensor>> FlatParameters::state() const {
     return {{"values", values_}, {"average", average_}, {"first_moment", first_moment_}, {"second_moment", second_moment_}};
 }
 

@@ -34,7 +34,7 @@ public:
     void swap_average();
 
     /// Tensors that hold the whole state, by name; they share memory with this object.
-    [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> state();
+    [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> state() const;
 
     /// Steps that the optimiser has taken.
     [[nodiscard]] std::int64_t steps() const { return step_; }

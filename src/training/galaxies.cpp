@@ -1,6 +1,7 @@
 #include "bliss/training/galaxies.hpp"
 
 #include "bliss/core/error.hpp"
+#include "bliss/core/interrupt.hpp"
 #include "bliss/core/statistics.hpp"
 #include "bliss/simulator/reserved_steps.hpp"
 #include "bliss/tile/one_thread.hpp"
@@ -94,9 +95,8 @@ public:
         encoder_.emplace(*vae_.encoder);
     }
 
-    GalaxyVae run() {
-        learn_shapes();
-        fit_couplings();
+    std::optional<GalaxyVae> run() {
+        if (!learn_shapes() || !fit_couplings()) return {};
         tile::for_each_on_one_thread(1, [&](std::int64_t) { judge(); });
         return std::move(vae_);
     }
@@ -141,13 +141,16 @@ private:
         network.step(gradients, rate, k_gradient_norm_limit, k_average_decay, comm_);
     }
 
-    /// @throws Error on all ranks where a gradient was not finite. @collective
-    void check_finite(const std::atomic<bool>& finite, std::int64_t step) const {
-        if (comm_.all_reduce_min(std::int64_t{finite ? 1 : 0}) == 1) return;
+    /// @return whether to go on: nobody asked the program to stop @throws Error on all ranks where a gradient was not finite. @collective
+    [[nodiscard]] bool go_on(const std::atomic<bool>& finite, std::int64_t step) const {
+        enum State : std::int64_t { not_finite, asked_to_stop, well };
+        const std::int64_t state = comm_.all_reduce_min(std::int64_t{!finite ? not_finite : stop_requested() ? asked_to_stop : well});
+        if (state != not_finite) return state == well;
         throw Error(fmt::format("galaxies: the gradients of step {} (seed {}) are not finite; lower galaxies.learning_rate", step, seed_));
     }
 
-    void learn_shapes() {
+    /// @return whether to go on
+    [[nodiscard]] bool learn_shapes() {
         auto said = Clock::now();
         for (std::int64_t step = 0; step < config_.steps; ++step) {
             std::atomic<bool> finite = true;
@@ -164,7 +167,7 @@ private:
                 sum_misfit += loss.misfit.sum().item<double>();
                 sum_kl += loss.kl.sum().item<double>();
             });
-            check_finite(finite, step);
+            if (!go_on(finite, step)) return false;
             take_step(*decoder_, &VaeCopy::decoder_gradients, config_.steps, step);
             take_step(*encoder_, &VaeCopy::encoder_gradients, config_.steps, step);
             if (Clock::now() - said >= k_log_interval || step + 1 == config_.steps) {
@@ -176,11 +179,12 @@ private:
         }
         decoder_->swap_average();
         encoder_->swap_average();
+        return true;
     }
 
-    /// Fits the couplings to codes of training galaxies by maximum likelihood.
-    void fit_couplings() {
-        if (config_.vae.couplings == 0) return;
+    /// Fits the couplings to codes of training galaxies by maximum likelihood. @return whether to go on
+    [[nodiscard]] bool fit_couplings() {
+        if (config_.vae.couplings == 0) return true;
         std::vector<at::Tensor> batches(static_cast<std::size_t>(k_coded_batches));
         tile::for_each_on_one_thread(k_coded_batches, [&](std::int64_t k) {
             const simulator::SampleRange range{seed_, simulator::k_galaxies_coded_step + static_cast<std::uint32_t>(k), 0};
@@ -203,7 +207,7 @@ private:
                 if (!copy.decoder_gradients.end_piece()) finite = false;
                 sum += loss.item<double>();
             });
-            check_finite(finite, step);
+            if (!go_on(finite, step)) return false;
             take_step(*decoder_, &VaeCopy::decoder_gradients, config_.coupling_steps, step);
             if ((step + 1) % 500 == 0) {
                 spdlog::info("galaxies: couplings {}/{}  {:.3f} nats a galaxy", step + 1, config_.coupling_steps,
@@ -211,6 +215,7 @@ private:
             }
         }
         decoder_->swap_average();
+        return true;
     }
 
     void judge() {
@@ -265,8 +270,8 @@ void describe(ConfigVisitor& visitor, GalaxyTrainingConfig& config) {
                   k_not_negative);
 }
 
-GalaxyVae train_galaxies(const GalaxyTrainingConfig& config, const simulator::SimulatorConfig& simulator, std::uint64_t seed,
-                         const comm::Communicator& comm) {
+std::optional<GalaxyVae> train_galaxies(const GalaxyTrainingConfig& config, const simulator::SimulatorConfig& simulator, std::uint64_t seed,
+                                        const comm::Communicator& comm) {
     return VaeTraining{config, simulator, seed, comm}.run();
 }
 

@@ -4,8 +4,8 @@
 #include "bliss/core/version.hpp"
 #include "bliss/encoder/tensor_file.hpp"
 
-#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
 
 #include <chrono>
 
@@ -43,11 +43,14 @@ nlohmann::json to_json(const GalaxyReport& report) {
             {"ks_distances_without_couplings", to_json(report.drawn_without_couplings)}};
 }
 
-encoder::Galaxies train(const TrainingConfig& config, const fs::path& path, const std::string& settings, const comm::Communicator& comm) {
+/// @return nothing where the program was asked to stop
+std::optional<encoder::Galaxies> train(const TrainingConfig& config, const fs::path& path, const std::string& settings,
+                                       const comm::Communicator& comm) {
     const auto start = std::chrono::steady_clock::now();
-    const GalaxyVae vae = train_galaxies(config.galaxies, config.simulator, static_cast<std::uint64_t>(config.seed), comm);
-    encoder::Galaxies galaxies{config.galaxies.vae, vae.decoder};
-    const std::string report = to_json(vae.report).dump();
+    const std::optional<GalaxyVae> vae = train_galaxies(config.galaxies, config.simulator, static_cast<std::uint64_t>(config.seed), comm);
+    if (!vae) return {};
+    encoder::Galaxies galaxies{config.galaxies.vae, vae->decoder};
+    const std::string report = to_json(vae->report).dump();
     spdlog::info("galaxies: trained in {:.0f} s: {}", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
                  report);
     comm::agree_on(comm, [&] {

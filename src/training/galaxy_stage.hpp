@@ -8,9 +8,6 @@
 
 namespace bliss::training {
 
-/// The decoder's file in the output folder.
-inline constexpr const char* k_galaxies_file = "galaxies.safetensors";
-
 /// The decoder of the file that the configuration names, if it names one and its prior is of learnt galaxies.
 /// @throws DataError, IoError on all ranks. @collective
 [[nodiscard]] std::optional<encoder::Galaxies> named_galaxies(const TrainingConfig& config, const RunOptions& options,

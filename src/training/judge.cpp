@@ -52,7 +52,7 @@ double share_below(const encoder::TilePosterior& q, std::int64_t tile, const Cdf
 class Judge {
 public:
     Judge(const encoder::Model& model, const TrainingConfig& config)
-        : detection_{model.detection}, classification_{model.classification}, galaxy_{model.galaxy}, config_{config} {
+        : detection_{model.detection}, sources_{model.sources}, config_{config} {
         if (model.galaxies) decoder_ = model.galaxies->decoder->exported();
     }
 
@@ -101,8 +101,9 @@ private:
     void add_sources(const encoder::TilePosterior& posterior, const Batch& batch) {
         const encoder::TilePosterior q = posterior.plain();
         const SourceBatch picked = pick_sources(batch, q, GivenAs::drawn, batch.labels.sources.size());
-        const at::Tensor p_star = torch::sigmoid(classification_->forward(picked.windows)).contiguous();
-        const at::Tensor shapes = galaxy_ ? draw_shapes(picked.windows, batch) : at::Tensor{};
+        const encoder::SourcePosterior of_sources = sources_->forward(picked.windows);
+        const at::Tensor p_star = torch::sigmoid(of_sources.star_logits).contiguous();
+        const at::Tensor shapes = of_sources.shape ? draw_shapes(*of_sources.shape, batch) : at::Tensor{};
         const std::vector<char> in_blend = blended(batch);
         for (std::size_t k = 0; k < batch.labels.sources.size(); ++k) {
             const LabelledSource& s = batch.labels.sources[k];
@@ -124,16 +125,14 @@ private:
              share_below(q, s.tile, [&](std::int64_t c) { return encoder::TruncatedNormalCdf{at(q.u_mean, c), at(q.u_sd, c)}(s.u); }));
         rank(Parameter::y,
              share_below(q, s.tile, [&](std::int64_t c) { return encoder::TruncatedNormalCdf{at(q.v_mean, c), at(q.v_sd, c)}(s.v); }));
-        rank(Parameter::ln_flux,
-             share_below(q, s.tile, [&](std::int64_t c) {
+        rank(Parameter::ln_flux, share_below(q, s.tile, [&](std::int64_t c) {
                  return encoder::NormalAbove{at(q.ln_flux_mean, c), at(q.ln_flux_sd, c), q.ln_flux_low}.cdf(s.ln_flux_e);
              }));
     }
 
     /// Shape latents drawn for each source. @return (n, draws, D - 1)
-    at::Tensor draw_shapes(const encoder::SourceWindows& windows, const Batch& batch) {
+    static at::Tensor draw_shapes(const encoder::ShapePosterior& q, const Batch& batch) {
         const std::int64_t n = std::ssize(batch.labels.sources), latents = batch.labels.shape_latents.size(1);
-        const encoder::ShapePosterior q = galaxy_->forward(windows);
         at::Tensor numbers = torch::empty({n, k_shape_draws, 1 + latents});
         RandomStream random{batch.range.seed, StreamPurpose::posterior_kind, batch.range.step, batch.range.first_sample};
         encoder::write_shape_numbers(random, n * k_shape_draws, 1 + latents, numbers.data_ptr<float>());
@@ -164,8 +163,7 @@ private:
     }
 
     encoder::DetectionEncoder detection_;
-    encoder::ClassificationEncoder classification_;
-    encoder::GalaxyEncoder galaxy_;
+    encoder::SourceEncoder sources_;
     TrainingConfig config_;
     std::optional<simulator::GalaxyDecoder> decoder_;
     Judgement out_;

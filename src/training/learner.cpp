@@ -47,11 +47,8 @@ Learner::Learner(const TrainingConfig& config, std::int64_t latents, std::span<c
     const auto bind = [&](torch::nn::Module& network) { gradients_.emplace_back(parameters[gradients_.size()], network, k_gradient_bits); };
     detection_ = encoder::DetectionEncoder{config.encoder};
     bind(*detection_);
-    classification_ = encoder::ClassificationEncoder{config.encoder};
-    bind(*classification_);
-    if (parameters.size() <= galaxy_network) return;
-    galaxy_ = encoder::GalaxyEncoder{config.encoder, latents};
-    bind(*galaxy_);
+    sources_ = encoder::SourceEncoder{config.encoder, latents};
+    bind(*sources_);
 }
 
 void Learner::clear() {
@@ -86,35 +83,25 @@ void Learner::detect(Piece& piece, const Whole* whole) {
     if (!std::isfinite(sums.count + sums.location + sums.flux)) sums.not_finite = 1;
 }
 
-void Learner::classify(Piece& piece, const Whole* whole) {
+void Learner::describe_sources(Piece& piece, const Whole* whole) {
     if (piece.batch.labels.sources.empty() || piece.sums.not_finite != 0) return;
     const torch::AutoGradMode with_gradients{whole != nullptr};
-    piece.picked = pick_sources(piece.batch, piece.posterior, GivenAs::mixed, static_cast<std::size_t>(config_.sources_per_image));
-    const SourceBatch& picked = piece.picked;
-    at::Tensor logits;
-    {
+    const SourceBatch picked =
+        pick_sources(piece.batch, piece.posterior, GivenAs::mixed, static_cast<std::size_t>(config_.sources_per_image));
+    const encoder::SourcePosterior q = [&] {
         const MixedPrecision mixed{bfloat16_};
-        logits = classification_->forward(picked.windows).slice(0, 0, picked.is_star.size(0));
-    }
-    const at::Tensor loss = type_loss(logits, picked.is_star, picked.weight);
-    if (whole) learn(classification_network, loss / whole->sources, piece);
-    piece.sums.type = loss.item<double>();
-    if (!std::isfinite(piece.sums.type)) piece.sums.not_finite = 1;
-}
-
-void Learner::judge_shapes(Piece& piece, const Whole* whole) {
-    if (!galaxy_ || piece.batch.labels.sources.empty() || piece.sums.not_finite != 0) return;
-    const torch::AutoGradMode with_gradients{whole != nullptr};
-    const SourceBatch& picked = piece.picked;
-    const encoder::ShapePosterior q = [&] {
-        const MixedPrecision mixed{bfloat16_};
-        return galaxy_->forward(picked.windows).first(picked.is_star.size(0));
+        return sources_->forward(picked.windows).first(picked.is_star.size(0));
     }();
-    const at::Tensor loss = shape_loss(q, picked.shape_latents, picked.is_star, picked.weight);
-    if (whole) learn(galaxy_network, loss / whole->sources, piece);
-    piece.sums.shape = loss.item<double>();
-    piece.sums.galaxies = (picked.weight * (1 - picked.is_star)).sum().item<double>();
-    if (!std::isfinite(piece.sums.shape)) piece.sums.not_finite = 1;
+    at::Tensor loss = type_loss(q.star_logits, picked.is_star, picked.weight);
+    piece.sums.type = loss.item<double>();
+    if (q.shape) {
+        const at::Tensor of_shapes = shape_loss(*q.shape, picked.shape_latents, picked.is_star, picked.weight);
+        piece.sums.shape = of_shapes.item<double>();
+        piece.sums.galaxies = (picked.weight * (1 - picked.is_star)).sum().item<double>();
+        loss = loss + of_shapes;
+    }
+    if (whole) learn(source_network, loss / whole->sources, piece);
+    if (!std::isfinite(piece.sums.type + piece.sums.shape)) piece.sums.not_finite = 1;
 }
 
 }  // namespace bliss::training

@@ -22,7 +22,6 @@ struct LossSums {
 struct Piece {
     Batch batch;
     encoder::TilePosterior posterior;  ///< of the detection encoder, plain
-    SourceBatch picked;
     LossSums sums;
 };
 
@@ -30,23 +29,22 @@ struct Piece {
 inline constexpr int k_gradient_bits = 40;
 
 /// Each network by its place in lists of networks.
-enum NetworkKind : std::size_t { detection_network, classification_network, galaxy_network };
+enum NetworkKind : std::size_t { detection_network, source_network };
 
 /// The networks of one thread: the weights are those of all threads, the gradients its own. Not for two threads at once.
 class Learner {
 public:
-    /// @param parameters of the networks that there are, by kind
+    /// @param latents of the learnt galaxies, or 0 @param parameters of each network, by kind
     Learner(const TrainingConfig& config, std::int64_t latents, std::span<const FlatParameters> parameters, bool bfloat16);
 
     /// What the sums of gradients are divided by: numbers of the whole step, not of a piece.
     struct Whole {
         double tiles = 1, sources = 1;
     };
-    /// Each of these computes a piece's losses and, where `whole` is given, adds the gradients of its part of the mean loss. First
-    /// `detect`, then the others.
+    /// Both compute a piece's losses and, where `whole` is given, add the gradients of their part of the mean loss. First `detect`, then
+    /// `describe_sources`: types and shapes.
     void detect(Piece& piece, const Whole* whole);
-    void classify(Piece& piece, const Whole* whole);
-    void judge_shapes(Piece& piece, const Whole* whole);
+    void describe_sources(Piece& piece, const Whole* whole);
 
     /// Gradients since the last `clear`, of a network.
     [[nodiscard]] const ExactSums& gradients(NetworkKind kind) const { return gradients_[kind].sums(); }
@@ -59,8 +57,7 @@ private:
     const TrainingConfig& config_;
     bool bfloat16_;
     encoder::DetectionEncoder detection_{nullptr};
-    encoder::ClassificationEncoder classification_{nullptr};
-    encoder::GalaxyEncoder galaxy_{nullptr};
+    encoder::SourceEncoder sources_{nullptr};
     std::vector<ThreadGradients> gradients_;  ///< of each network
 };
 

@@ -9,14 +9,12 @@
 #include "bliss/training/trainer.hpp"
 #include "checkpoint_folder.hpp"
 #include "galaxy_stage.hpp"
+#include "progress.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <nlohmann/json.hpp>
 
 #include <chrono>
-#include <fstream>
 #include <optional>
 
 namespace bliss::training {
@@ -25,106 +23,10 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds k_log_interval{10};
 /// How long another run's end in the same folder is waited for: that of ranks which were just killed.
 constexpr std::chrono::seconds k_lock_patience{100};
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-nlohmann::json to_json(const StepReport& report, const std::string& prefix) {
-    return {{prefix + "loss", report.loss},
-            {prefix + "loss_count", report.loss_count},
-            {prefix + "loss_location", report.loss_location},
-            {prefix + "loss_flux", report.loss_flux},
-            {prefix + "loss_type", report.loss_type},
-            {prefix + "loss_shape", report.loss_shape}};
-}
-
-/// Adds one line to metrics.jsonl.
-void append_line(const fs::path& path, const nlohmann::json& line) {
-    std::ofstream file{path, std::ios::app};
-    file << line.dump() << '\n';
-    file.flush();
-    if (!file) throw IoError(fmt::format("{}: cannot be written; check permissions and free space", path.string()));
-}
-
-/// Drops what a killed run wrote after its last checkpoint, so that each step stands once.
-void forget_after(const fs::path& path, std::int64_t step) {
-    if (!fs::exists(path)) return;
-    std::ifstream file{path};
-    std::string kept, text;
-    while (std::getline(file, text)) {
-        const nlohmann::json line = nlohmann::json::parse(text, nullptr, false);
-        if (line.is_object() && line.value("step", step + 1) <= step) kept += text + '\n';
-    }
-    write_file(path, kept);
-}
-
-/// Mean of the steps since the last line, and the speed.
-class Window {
-public:
-    void add(const StepReport& report) {
-        ++steps_;
-        sum_.loss += report.loss;
-        sum_.loss_count += report.loss_count;
-        sum_.loss_location += report.loss_location;
-        sum_.loss_flux += report.loss_flux;
-        sum_.loss_type += report.loss_type;
-        sum_.loss_shape += report.loss_shape;
-        sum_.gradient_norm += report.gradient_norm;
-        sum_.learning_rate = report.learning_rate;
-        sum_.step = report.step;
-        sum_.times.add(report.times);
-        skipped_ += report.skipped ? 1 : 0;
-    }
-    [[nodiscard]] bool due() const { return Clock::now() - start_ >= k_log_interval; }
-    /// Leaves out of the speed what was no step.
-    void leave_out(Clock::duration time) { start_ += time; }
-
-    nlohmann::json close(double tiles_per_step) {
-        const double n = static_cast<double>(std::max<std::int64_t>(1, steps_));
-        for (double* value :
-             {&sum_.loss, &sum_.loss_count, &sum_.loss_location, &sum_.loss_flux, &sum_.loss_type, &sum_.loss_shape, &sum_.gradient_norm}) {
-            *value /= n;
-        }
-        nlohmann::json line = to_json(sum_, "");
-        line["step"] = sum_.step;
-        line["gradient_norm"] = sum_.gradient_norm;
-        line["learning_rate"] = sum_.learning_rate;
-        line["tiles_per_s"] = n * tiles_per_step / seconds_since(start_);
-        line["skipped"] = skipped_;
-        nlohmann::json& seconds = line["seconds_a_step"];
-        const StepTimes& times = sum_.times;
-        for (const auto& [name, sum] : {std::pair{"simulate", times.simulate_s},
-                                        {"detect", times.detect_s},
-                                        {"classify", times.classify_s},
-                                        {"shapes", times.shapes_s},
-                                        {"sum", times.sum_s},
-                                        {"wait", times.wait_s},
-                                        {"optimise", times.optimise_s}}) {
-            seconds[name] = sum / n;
-        }
-        *this = Window{};
-        return line;
-    }
-
-private:
-    Clock::time_point start_ = Clock::now();
-    std::int64_t steps_ = 0;
-    std::int64_t skipped_ = 0;
-    StepReport sum_;
-};
-
-void say_progress(const TrainingConfig& config, const nlohmann::json& line, double seconds, std::int64_t steps_this_run) {
-    const auto step = line.at("step").get<std::int64_t>();
-    const double left = seconds / static_cast<double>(std::max<std::int64_t>(1, steps_this_run)) * static_cast<double>(config.steps - step);
-    spdlog::info(
-        "step {}/{}  loss {:.5f} a tile (count {:.5f}), location {:.3f} flux {:.3f} type {:.3f} a source, shape {:.3f} a galaxy  {:.0f} "
-        "tiles/s  {:%H:%M:%S} left",
-        step, config.steps, line.at("loss").get<double>(), line.at("loss_count").get<double>(), line.at("loss_location").get<double>(),
-        line.at("loss_flux").get<double>(), line.at("loss_type").get<double>(), line.at("loss_shape").get<double>(),
-        line.at("tiles_per_s").get<double>(), std::chrono::seconds(static_cast<std::int64_t>(left)));
-}
 
 /// @throws ConfigError where the decoder that a training is given is a file that it would replace or remove
 void check_not_replaced(const fs::path& decoder, const fs::path& output) {
@@ -133,12 +35,21 @@ void check_not_replaced(const fs::path& decoder, const fs::path& output) {
         fmt::format("galaxies.model: {} is what this run would replace; give another --output, or a copy of the file", output.string()));
 }
 
-/// The last thing before the last validation, checkpoint and model: nothing else is left to do for a run that has these.
-void fit_widths(Trainer& trainer) {
+/// The last that is done to the weights: those that validated best are taken, and their widths fitted. A run that has done this is
+/// finished. @collective
+void finish(Trainer& trainer, const fs::path& best, const comm::Communicator& comm, Validations& validations) {
+    if (validations.best_step >= 0 && validations.best_step != trainer.steps_done()) {
+        spdlog::warn("the weights of step {} are taken, which validated better than those of step {}", validations.best_step,
+                     trainer.steps_done());
+        comm::agree_on(comm, [&] { (void)trainer.load_checkpoint(best); });
+    }
     const WidthReport widths = trainer.fit_widths();
-    if (widths.sources == 0) return;
-    spdlog::info("widths fitted to {:.0f} sources: location and flux {:.4f} -> {:.4f} nats a source", widths.sources, widths.before,
-                 widths.after);
+    if (widths.sources > 0) {
+        spdlog::info("widths fitted to {:.0f} sources: location and flux {:.4f} -> {:.4f} nats a source", widths.sources, widths.before,
+                     widths.after);
+        if (validations.best_step >= 0) validations.last = to_json(trainer.validate(), "validation_");
+    }
+    validations.finished = true;
 }
 
 }  // namespace
@@ -147,7 +58,7 @@ RunSummary run(const TrainingConfig& asked, const RunOptions& options, const com
     TrainingConfig config = asked;
     const bool root = comm.rank() == 0;
     const CheckpointFolder checkpoints{options.output};
-    const fs::path metrics = options.output / "metrics.jsonl";
+    const MetricsFile metrics{options.output / "metrics.jsonl"};
     const fs::path model = options.output / "model.safetensors";
     const double tiles_per_step = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
 
@@ -155,6 +66,7 @@ RunSummary run(const TrainingConfig& asked, const RunOptions& options, const com
     (void)encoder::choose_precision(config.precision, comm);
     std::optional<encoder::Galaxies> named = named_galaxies(config, options, comm);
     if (named) config.galaxies.vae = named->config;
+    const bool named_model = named.has_value();
     std::optional<FolderLock> lock;  // rank 0's
     std::string resumed;             // the checkpoint to go on from; empty: there is none
     if (!options.dry_run) {
@@ -164,7 +76,8 @@ RunSummary run(const TrainingConfig& asked, const RunOptions& options, const com
             lock.emplace(options.output, k_lock_patience);
             if (named) check_not_replaced(options.config_folder / config.galaxies.model, model);
             if (!options.fresh) {
-                resumed = choose_checkpoint(checkpoints.all(), config).string();
+                const fs::path chosen = choose_checkpoint(checkpoints.all(), config);
+                if (!chosen.empty()) resumed = checkpoints.make_newest(chosen).string();
                 return;
             }
             const fs::path galaxies = options.output / k_galaxies_file;
@@ -174,7 +87,9 @@ RunSummary run(const TrainingConfig& asked, const RunOptions& options, const com
             for (const fs::path& old : {model, galaxies}) fs::remove(old);
         });
     }
-    Trainer trainer{config, comm, galaxy_stage(config, options, std::move(named), comm)};
+    std::optional<encoder::Galaxies> galaxies = galaxy_stage(config, options, std::move(named), comm);
+    if (!galaxies && config.simulator.prior.galaxies == simulator::GalaxyModel::learnt) return {0, config.steps};  // asked to stop
+    Trainer trainer{config, comm, std::move(galaxies)};
     if (options.dry_run) {
         const auto start = Clock::now();
         const StepReport report = trainer.step();
@@ -182,55 +97,62 @@ RunSummary run(const TrainingConfig& asked, const RunOptions& options, const com
                      seconds_since(start), report.loss, config.steps);
         return {};
     }
-    nlohmann::json validation = nlohmann::json::object();
+    Validations validations;
     comm.broadcast(resumed);
     comm::agree_on(comm, [&] {
-        if (!resumed.empty()) validation = nlohmann::json::parse(trainer.load_checkpoint(resumed), nullptr, false);
-        if (!validation.is_object()) validation = nlohmann::json::object();
-        if (root && !resumed.empty()) forget_after(metrics, trainer.steps_done());
-        if (root && resumed.empty()) fs::remove(metrics);
-        if (root) write_file(options.output / "config.toml", to_toml(config));
+        if (!resumed.empty()) validations = Validations::from_text(trainer.load_checkpoint(resumed));
+        if (!root) return;
+        if (resumed.empty()) metrics.remove();
+        if (!resumed.empty() && !validations.finished) metrics.forget_after(trainer.steps_done());
+        TrainingConfig written = config;  // to be found from there, too
+        if (named_model) written.galaxies.model = fs::absolute(options.config_folder / config.galaxies.model).lexically_normal().string();
+        write_file(options.output / "config.toml", to_toml(written));
     });
     if (!resumed.empty()) spdlog::info("resuming at step {} from {}", trainer.steps_done(), resumed);
 
     const auto start = Clock::now();
     const std::int64_t first_step = trainer.steps_done();
-    std::int64_t last_saved = first_step;
-    Window window;
-    for (bool stop = false; !stop && trainer.steps_done() < config.steps;) {
+    std::int64_t step = first_step, last_saved = first_step;
+    MetricsWindow window;
+    for (bool stop = false; !stop && !validations.finished;) {
         window.add(trainer.step());
-        const std::int64_t step = trainer.steps_done();
-        const bool last = step == config.steps;
+        step = trainer.steps_done();
         const auto stepped = Clock::now();
-        if (last) fit_widths(trainer);
+        bool last = step == config.steps;
         const bool validate = config.validation_images > 0 && (step % config.validation_every == 0 || last);
-        if (validate) validation = to_json(trainer.validate(), "validation_");
-        window.leave_out(Clock::now() - stepped);
+        const bool better = validate && validations.add(trainer.validate());
+        if (config.patience > 0 && validations.since_best >= config.patience) last = true;
         stop = !last && comm.all_reduce_max(std::int64_t{stop_requested() ? 1 : 0}) > 0;
         const bool save = step % config.checkpoint_every == 0 || last || stop;
-        if (save) trainer.synchronize();
+        if (save || better || step % config.check_ranks_every == 0) trainer.check_ranks();
+        if (better)
+            comm::agree_on(comm, [&] {
+                if (root) trainer.save_checkpoint(checkpoints.best(), validations.to_text());
+            });
+        if (last) finish(trainer, checkpoints.best(), comm, validations);
+        window.leave_out(Clock::now() - stepped);
         comm::agree_on(comm, [&] {
             if (!root) return;
             if (validate || last || stop || window.due()) {
                 nlohmann::json line = window.close(tiles_per_step);
                 say_progress(config, line, seconds_since(start), step - first_step);
                 if (validate) {
-                    line.update(validation);
-                    spdlog::info("validation: {}", validation.dump());
+                    line.update(validations.last);
+                    spdlog::info("validation: {}", validations.last.dump());
                 }
-                append_line(metrics, line);
+                metrics.append(line);
             }
             if (save) {
-                trainer.save_model(model, validation.dump());  // usable while the training goes on
+                trainer.save_model(model, validations.last.dump());  // usable while the training goes on
                 checkpoints.replace(last_saved, config.keep_checkpoints,
-                                    [&](const fs::path& path) { trainer.save_checkpoint(path, validation.dump()); });
+                                    [&](const fs::path& path) { trainer.save_checkpoint(path, validations.to_text()); });
                 last_saved = step;
             }
         });
     }
-    spdlog::info("trained {} steps in {:.0f} s, {} left out in all: {}", trainer.steps_done() - first_step, seconds_since(start),
-                 trainer.steps_skipped(), model.string());
-    return {trainer.steps_done(), config.steps - trainer.steps_done()};
+    spdlog::info("trained {} steps in {:.0f} s, {} left out in all: {}", step - first_step, seconds_since(start), trainer.steps_skipped(),
+                 model.string());
+    return {step, validations.finished ? 0 : config.steps - step};
 }
 
 }  // namespace bliss::training

@@ -1,5 +1,7 @@
 #include "bliss/training/trainer.hpp"
 
+#include "bliss/comm/agree.hpp"
+#include "bliss/core/checksum.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/encoder/precision.hpp"
 #include "bliss/simulator/reserved_steps.hpp"
@@ -7,7 +9,7 @@
 #include "trainer_impl.hpp"
 #include "width_stage.hpp"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 #include <torch/torch.h>
 
@@ -18,6 +20,9 @@ namespace bliss::training {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+/// What an image's sources cost, types and shapes, at the mean density; against everything else.
+constexpr double k_work_of_sources = 0.5;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -43,6 +48,7 @@ StepReport report_of(const std::vector<LossSums>& pieces) {
     out.loss_flux = all.flux / sources;
     out.loss_type = all.type / sources;
     out.loss_shape = all.shape / std::max(1.0, all.galaxies);
+    out.loss_all = out.loss + (all.type + all.shape) / tiles;
     return out;
 }
 
@@ -51,8 +57,7 @@ StepReport report_of(const std::vector<LossSums>& pieces) {
 void StepTimes::add(const StepTimes& other) {
     simulate_s += other.simulate_s;
     detect_s += other.detect_s;
-    classify_s += other.classify_s;
-    shapes_s += other.shapes_s;
+    sources_s += other.sources_s;
     sum_s += other.sum_s;
     wait_s += other.wait_s;
     optimise_s += other.optimise_s;
@@ -64,8 +69,7 @@ Trainer::Impl::Impl(const TrainingConfig& settings, const comm::Communicator& co
           return encoder::Model{settings.encoder, std::move(galaxies)};
       }()} {
     parameters.emplace_back(*model.detection);
-    parameters.emplace_back(*model.classification);
-    if (model.galaxy) parameters.emplace_back(*model.galaxy);
+    parameters.emplace_back(*model.sources);
     for (FlatParameters& of_network : parameters) {
         broadcast(of_network.values());
         gradients.emplace_back(static_cast<std::size_t>(of_network.size()), k_gradient_bits);
@@ -83,6 +87,45 @@ std::vector<ImageRange> Trainer::Impl::pieces_of(std::int64_t images) const {
     return out;
 }
 
+std::vector<ImageRange> Trainer::Impl::pieces_of_step(std::uint32_t step) const {
+    struct Share {
+        ImageRange images;
+        double work;
+    };
+    std::vector<Share> pieces;
+    for (std::int64_t first = 0; first < config.images_per_step; first += config.images_at_once) {
+        Share piece{{first, std::min(config.images_at_once, config.images_per_step - first)}, 0};
+        for (std::int64_t k = 0; k < piece.images.count; ++k) {
+            const double rate = simulator::conditions_of(config.simulator, samples(step, first + k)).sources_per_tile;
+            piece.work += 1 + k_work_of_sources * rate / mean_rate(config.simulator.conditions);
+        }
+        pieces.push_back(piece);
+    }
+    std::ranges::stable_sort(pieces, std::ranges::greater{}, &Share::work);
+    std::vector<double> work(static_cast<std::size_t>(comm.size()));
+    std::vector<ImageRange> mine;
+    for (const Share& piece : pieces) {
+        const auto least = std::ranges::min_element(work) - work.begin();
+        work[static_cast<std::size_t>(least)] += piece.work;
+        if (least == comm.rank()) mine.push_back(piece.images);
+    }
+    return mine;
+}
+
+std::vector<LossSums> Trainer::Impl::gather(const std::vector<ImageRange>& images, const std::vector<LossSums>& mine) const {
+    struct OfImages {
+        std::int64_t first;
+        LossSums losses;
+    };
+    std::vector<OfImages> all;
+    for (std::size_t k = 0; k < mine.size(); ++k) all.push_back({images[k].first, mine[k]});
+    all = comm.gather_v(all);
+    std::ranges::sort(all, {}, &OfImages::first);
+    std::vector<LossSums> out;
+    for (const OfImages& piece : all) out.push_back(piece.losses);
+    return out;
+}
+
 template <class Work>
 void Trainer::Impl::for_each_piece(std::size_t pieces, const Work& work) {
     const auto make = [&] {
@@ -93,8 +136,7 @@ void Trainer::Impl::for_each_piece(std::size_t pieces, const Work& work) {
 }
 
 Batch Trainer::Impl::make_batch(std::uint32_t step, const ImageRange& images) const {
-    const simulator::SampleRange range{static_cast<std::uint64_t>(config.seed), step, static_cast<std::uint32_t>(images.first)};
-    return training::make_batch(config, decoder(), range, images.count);
+    return training::make_batch(config, decoder(), samples(step, images.first), images.count);
 }
 
 std::unique_ptr<comm::PendingSum> Trainer::Impl::begin_sum(NetworkKind kind) {
@@ -133,7 +175,7 @@ StepReport Trainer::step() {
     const TrainingConfig& config = self.config;
     const auto tiles = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
     const Learner::Whole whole{tiles, tiles * labelled_per_tile(config)};
-    const std::vector<ImageRange> images = self.pieces_of(config.images_per_step);
+    const std::vector<ImageRange> images = self.pieces_of_step(static_cast<std::uint32_t>(self.steps_done));
     std::vector<Piece> pieces(images.size());
     std::vector<StepTimes> times(images.size());
     self.learners.for_all([](Learner& learner) { learner.clear(); });
@@ -144,18 +186,13 @@ StepReport Trainer::step() {
         timed(times[k].detect_s, [&] { learner.detect(pieces[k], &whole); });
     });
     sums.push_back(self.begin_sum(detection_network));
-    self.for_each_piece(images.size(),
-                        [&](Learner& learner, std::size_t k) { timed(times[k].classify_s, [&] { learner.classify(pieces[k], &whole); }); });
-    sums.push_back(self.begin_sum(classification_network));
-    if (self.model.galaxy) {
-        self.for_each_piece(images.size(), [&](Learner& learner, std::size_t k) {
-            timed(times[k].shapes_s, [&] { learner.judge_shapes(pieces[k], &whole); });
-        });
-        sums.push_back(self.begin_sum(galaxy_network));
-    }
+    self.for_each_piece(images.size(), [&](Learner& learner, std::size_t k) {
+        timed(times[k].sources_s, [&] { learner.describe_sources(pieces[k], &whole); });
+    });
+    sums.push_back(self.begin_sum(source_network));
     std::vector<LossSums> losses;
     for (const Piece& piece : pieces) losses.push_back(piece.sums);
-    losses = self.comm.gather_v(losses);  // of all ranks, in the order of the images
+    losses = self.gather(images, losses);
     StepReport report = report_of(losses);
     for (const StepTimes& of_piece : times) report.times.add(of_piece);
     report.learning_rate = learning_rate_at(config, self.steps_done);
@@ -165,7 +202,7 @@ StepReport Trainer::step() {
     }
     report.skipped = std::ranges::any_of(losses, [](const LossSums& of_piece) { return of_piece.not_finite != 0; });
     if (report.skipped) {
-        self.skip(losses);
+        comm::agree_on(self.comm, [&] { self.skip(losses); });
     } else {
         timed(report.times.optimise_s, [&] {
             for (std::size_t kind = 0; kind < self.parameters.size(); ++kind) {
@@ -185,8 +222,11 @@ void Trainer::Impl::skip(const std::vector<LossSums>& losses) {
     ++steps_skipped;
     const auto bad = std::ranges::find_if(losses, [](const LossSums& of_piece) { return of_piece.not_finite != 0; }) - losses.begin();
     const std::int64_t first = bad * config.images_at_once, last = std::min(config.images_per_step, first + config.images_at_once) - 1;
-    const std::string what = fmt::format("training: losses or gradients of step {} are not finite (seed {}, images {} to {})", steps_done,
-                                         config.seed, first, last);
+    const std::string what = fmt::format(
+        "training: losses or gradients of step {0} are not finite (seed {1}, images {2} to {3}; bliss-mpi simulate config.toml --replay "
+        "{0} "
+        "--images {2}-{3} in the output folder writes them)",
+        steps_done, config.seed, first, last);
     if (steps_skipped <= config.most_skipped_steps) {
         spdlog::warn("{}; the step is left out, the {}. of at most {}", what, steps_skipped, config.most_skipped_steps);
         return;
@@ -206,12 +246,11 @@ StepReport Trainer::validate() {
         Piece piece;
         piece.batch = self.make_batch(simulator::k_validation_step, images[k]);
         learner.detect(piece, nullptr);
-        learner.classify(piece, nullptr);
-        learner.judge_shapes(piece, nullptr);
+        learner.describe_sources(piece, nullptr);
         losses[k] = piece.sums;
     });
     self.swap_averages();
-    StepReport report = report_of(self.comm.gather_v(losses));
+    StepReport report = report_of(self.gather(images, losses));
     report.step = self.steps_done;
     return report;
 }
@@ -230,11 +269,24 @@ WidthReport Trainer::fit_widths() {
     return report;
 }
 
-void Trainer::synchronize() {
+void Trainer::check_ranks() const {
     if (impl_->comm.size() == 1) return;
-    for (FlatParameters& of_network : impl_->parameters) {
-        for (auto& [name, block] : of_network.state()) impl_->broadcast(block);
+    Checksum sum;
+    for (const FlatParameters& of_network : impl_->parameters) {
+        for (const auto& [name, block] : of_network.state()) sum.add({static_cast<const std::byte*>(block.data_ptr()), block.nbytes()});
     }
+    const std::vector<std::uint64_t> of_ranks = impl_->comm.all_gather(sum.value());
+    std::vector<std::size_t> others;
+    for (std::size_t rank = 0; rank < of_ranks.size(); ++rank) {
+        if (of_ranks[rank] != of_ranks.front()) others.push_back(rank);
+    }
+    if (others.empty()) return;
+    comm::agree_on(impl_->comm, [&] {
+        throw Error(
+            fmt::format("training: after step {} the weights of rank(s) {} are not those of rank 0, as a fault of memory or of a "
+                        "processor makes them; the last checkpoint is good: run it again, and look at those nodes",
+                        impl_->steps_done, fmt::join(others, ", ")));
+    });
 }
 
 }  // namespace bliss::training

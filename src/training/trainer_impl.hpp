@@ -19,14 +19,23 @@ struct Trainer::Impl {
 
     [[nodiscard]] const simulator::GalaxyDecoder* decoder() const { return galaxy_decoder ? &*galaxy_decoder : nullptr; }
 
-    /// Cuts images 0 ... `images` - 1 into pieces, which are the same for any number of ranks. @return this rank's
+    /// Cuts images 0 ... `images` - 1 into pieces, which are the same for any number of ranks. @return this rank's, in their order
     [[nodiscard]] std::vector<ImageRange> pieces_of(std::int64_t images) const;
+
+    /// The same of a step's images, shared out so that all ranks have about as much to do. @return this rank's, the most work first
+    [[nodiscard]] std::vector<ImageRange> pieces_of_step(std::uint32_t step) const;
 
     /// Calls `work(learner, k)` for this rank's pieces, each on one thread with a learner of its own.
     template <class Work>
     void for_each_piece(std::size_t pieces, const Work& work);
 
+    [[nodiscard]] simulator::SampleRange samples(std::uint32_t step, std::int64_t first) const {
+        return {static_cast<std::uint64_t>(config.seed), step, static_cast<std::uint32_t>(first)};
+    }
     [[nodiscard]] Batch make_batch(std::uint32_t step, const ImageRange& images) const;
+
+    /// Losses of all ranks' pieces, in the order of their images. @collective
+    [[nodiscard]] std::vector<LossSums> gather(const std::vector<ImageRange>& images, const std::vector<LossSums>& mine) const;
 
     /// Begins to add up a network's gradients into `gradients`. @collective
     [[nodiscard]] std::unique_ptr<comm::PendingSum> begin_sum(NetworkKind kind);

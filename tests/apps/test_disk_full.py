@@ -134,8 +134,9 @@ class Train(DiskFull):
         return bliss("train", config, "-o", disk / "out", ranks=ranks)
 
     def test_train(self):
-        """Room for the configuration; for the model too; for a checkpoint but not for the next beside it."""
-        for kilobytes, name in ((12, "model.safetensors"), (1000, "checkpoint.safetensors"), (4500, "checkpoint.safetensors")):
+        """Room for the configuration; for the best checkpoint too; for the model; for a checkpoint but not for the next beside it."""
+        for kilobytes, name in ((12, "best.safetensors"), (2600, "model.safetensors"), (3600, "checkpoint.safetensors"),
+                                (6500, "best.safetensors")):
             for ranks in (0, 2):
                 with self.subTest(kilobytes=kilobytes, ranks=ranks):
                     disk = self.mount(kilobytes)
@@ -145,11 +146,11 @@ class Train(DiskFull):
                         self.assertGreater(len(read_safetensors(path)[1]), 0, "what has its final name is whole")
 
     def test_goes_on_when_there_is_space_again(self):
-        disk = self.mount(4500)
-        self.assertFull(self.train(disk), "checkpoint.safetensors")
-        self.assertEqual(read_safetensors(disk / "out/checkpoint.safetensors")[0]["step"], "1")
+        disk = self.mount(8000)
+        self.assertFull(self.train(disk), "best.safetensors")
+        self.assertEqual(read_safetensors(disk / "out/checkpoint.safetensors")[0]["step"], "2")
         self.resize(disk, 20000)
-        self.assertIn("resuming at step 1", self.assertDone(self.train(disk)).err)
+        self.assertIn("resuming at step 2", self.assertDone(self.train(disk)).err)
         self.assertEqual(read_safetensors(disk / "out/checkpoint.safetensors")[0]["step"], str(STEPS))
 
     def test_full_from_the_start(self):
@@ -191,7 +192,7 @@ class FilesThatMayNotGrow(Case):
         config = self.folder / "train.toml"
         config.write_text(CONFIG)
         run = bliss("train", config, "-o", self.folder / "out", file_bytes=50_000)
-        self.assertFails(run, 3, "model.safetensors", self.TOO_LARGE)
+        self.assertFails(run, 3, "best.safetensors", self.TOO_LARGE)
         self.assertNoLeftovers(self.folder / "out")
 
     def test_simulate(self):

@@ -95,6 +95,7 @@ class LossCurve(Train):
         about = self.assertDone(bliss("info", galaxies)).out
         for words in ("galaxy decoder, 8 latents, 8 Gaussians", "ks_distances", "stamps_per_step = 8"):
             self.assertIn(words, about)
+        self.replayed(self.folder / "trained/config.toml", self.folder / "replayed", "--replay", "3", "--images", "2")
         # What cannot be done is refused before anything is removed; a run that starts over removes them.
         kept = contents(self.folder / "trained")
         learnt = ("--fresh", "--set", "simulator.prior.galaxies=learnt")
@@ -130,6 +131,65 @@ class LossCurve(Train):
         reused = self.train(self.folder / "reused", "--set", "simulator.prior.galaxies=learnt", "--set", f"galaxies.model={model}")
         self.assertDone(reused)
         self.assertNotIn("galaxies: step", reused.err)
+        # From the configuration that a run leaves behind its galaxies are found, here another's.
+        self.replayed(self.folder / "reused/config.toml", self.folder / "replayed-reused", "--replay", "3", "--images", "2")
+
+    def replayed(self, config, output, *arguments, ranks=0):
+        """The pixels of each image that `simulate --replay` writes."""
+        self.assertDone(bliss("simulate", config, "-o", output, *arguments, ranks=ranks))
+        images = []
+        for path in sorted(output.glob("frame-*.fits")):
+            self.assertTrue((output / path.name.replace("frame", "truth")).exists())
+            with fits.open(path) as hdus:
+                images.append(hdus[0].data.copy())
+        self.assertEqual({image.shape for image in images}, {(8 * 4 + 48, 8 * 4 + 48)})
+        return images
+
+    def test_images_of_a_step_that_was_left_out(self):
+        """The error says how to get at them, and these are they."""
+        run = self.folder / "run"
+        failed = self.train(run, "--set", "learning_rate=1e30", "--set", "warmup_steps=0", "--set", "most_skipped_steps=2")
+        self.assertFails(failed, 3, "are not finite", "2 steps were left out before it", "most_skipped_steps")
+        command = re.search(r"bliss-mpi (simulate config.toml --replay (\d+) --images (\d)-\d) in the output folder", failed.problems()[0])
+        step, first = int(command[2]), int(command[3])
+        arguments = command[1].split()[2:]
+        ours = self.replayed(run / "config.toml", self.folder / "some", *arguments)
+        self.assertEqual(len(ours), 1)
+        every = self.replayed(run / "config.toml", self.folder / "all", "--replay", step, ranks=2)
+        self.assertEqual(len(every), 4)
+        numpy.testing.assert_array_equal(ours[0], every[first])
+        self.assertGreater(numpy.abs(every[0] - every[1]).max(), 0)
+        catalogued = bliss("catalog", self.folder / "all/catalog.toml", "--set", f"model={self.model}", "-o", self.folder / "seen")
+        self.assertDone(catalogued)
+
+    def test_replays_of_what_was_not_simulated(self):
+        for arguments, words in ((("--replay", STEPS), ("--replay", f"steps 0 to {STEPS - 1}")),
+                                 (("--replay", 1, "--images", "2-4"), ("--images 2-4", "0 to 3")),
+                                 (("--replay", 1, "--images", "3-2"), ("--images 3-2",)),
+                                 (("--replay", 1, "--images", "few"), ("--images few",))):
+            run = bliss("simulate", self.config, "-o", self.folder / "out", *arguments, ranks=2)
+            self.assertFails(run, 2, *words)
+        self.assertFails(bliss("simulate", self.config, "-o", self.folder / "out", "--images", "1"), 2, "--replay")
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_the_best_weights_are_kept(self):
+        """At a rate at which it unlearns, a training ends early, with the weights that were best."""
+        run = self.folder / "run"
+        settings = ("--set", "learning_rate=0.05", "--set", "steps=300", "--set", "patience=4", "--set", "width_images=0")
+        ended = self.assertDone(self.train(run, *settings, ranks=2))
+        losses = {step: record["validation_loss"] for step, record in read_metrics(run).items()}
+        best, last = (int(step) for step in re.search(
+            r"the weights of step (\d+) are taken, which validated better than those of step (\d+)", ended.err).groups())
+        self.assertEqual(last, best + 4)
+        self.assertEqual(last, max(losses))
+        self.assertLess(last, 300)
+        ours, theirs = (read_safetensors(run / name) for name in ("checkpoint.safetensors", "best.safetensors"))
+        self.assertEqual(ours[1], theirs[1])
+        self.assertEqual(ours[0]["step"], str(best))
+        # There is nothing to go on with.
+        before = contents(run)
+        self.assertDone(self.train(run, *settings))
+        self.assertEqual(contents(run), before)
 
     def test_evaluate_judges_a_model(self):
         model = self.straight / "model.safetensors"

@@ -77,7 +77,7 @@ class Resume(Train):
             time.sleep(0.002)
         process.kill()
         self.assertNotEqual(finish(process).code, 0)
-        self.assertEqual(list(run.glob("*.safetensors")), [])
+        self.assertEqual([path.name for path in run.glob("*.safetensors")], ["best.safetensors"])
         self.assertNotIn("resuming", self.assertDone(self.train(run)).err)
         self.assertSameRun(run)
 
@@ -127,6 +127,10 @@ class Resume(Train):
         self.assertRegex(again.err, r"warning .*checkpoint.safetensors: .*the checkpoint before it is tried")
         self.assertIn(f"resuming at step {STEPS - 1}", again.err)
         self.assertSameRun(run)
+        self.assertEqual([p.name for p in run.glob("checkpoint-*")], [f"checkpoint-{STEPS - 1}.safetensors"])
+        checkpoint.write_bytes(b"damaged once more")
+        self.assertIn(f"resuming at step {STEPS - 1}", self.assertDone(self.train(run)).err)
+        self.assertSameRun(run)
 
     def test_a_run_that_is_asked_to_stop_goes_on_with_the_same_bytes(self):
         settings = ("--set", "checkpoint_every=1000", "--set", "steps=60")
@@ -147,6 +151,19 @@ class Resume(Train):
                 self.assertEqual(self.checkpoint_step(run), step)
                 self.assertIn(f"resuming at step {step}", self.assertDone(self.train(run, *settings)).err)
                 self.assertSameFiles(run, reference)
+
+    def test_asked_to_stop_while_galaxies_are_learnt(self):
+        for ranks in (0, 2):
+            with self.subTest(ranks=ranks):
+                run = self.folder / f"{ranks}"
+                process = start("train", self.config, "-o", run, "--set", "simulator.prior.galaxies=learnt",
+                                "--set", "galaxies.steps=1000000", ranks=ranks)
+                time.sleep(3)
+                os.kill(ranks_of(process)[-1] if ranks else process.pid, signal.SIGTERM)
+                stopped = finish(process)
+                self.assertEqual(stopped.code, 4, stopped)
+                self.assertIn(f"stopped at step 0 of {STEPS}", stopped.out)
+                self.assertEqual(list(run.glob("*.safetensors")), [])
 
     def test_killed_at_random_moments(self):
         """Ranks, threads and moments are drawn. BLISS_TEST_KILLS=24 BLISS_TEST_SEED=1: 200 steps, 24 kills."""

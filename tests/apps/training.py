@@ -25,7 +25,7 @@ width_images = 32
 bands = ["r"]
 width = 8
 head_width = 8
-classifier_width = 8
+source_width = 8
 width_terms = 2
 flux_low_e = 500
 

@@ -20,7 +20,7 @@ using Catch::Matchers::MessageMatches;
 encoder::Model small_model() {
     torch::manual_seed(11);
     const encoder::GalaxyVaeConfig vae{.latents = 5, .gaussians = 3, .width = 8, .couplings = 2};
-    encoder::Model model{encoder::EncoderConfig{.max_sources = 2, .width = 4, .head_width = 8, .classifier_width = 4, .galaxy_width = 4},
+    encoder::Model model{encoder::EncoderConfig{.max_sources = 2, .width = 4, .head_width = 8, .source_width = 4},
                          encoder::Galaxies{vae, encoder::GalaxyDecoderNet{vae}}};
     model.prior.galaxy_alpha = 0.81;
     model.card.sources_per_tile = 0.02;
@@ -47,7 +47,7 @@ TEST_CASE("a model file gives back weights, shape and card, and its bytes depend
     CHECK(back.prior.galaxy_alpha == 0.81);
     REQUIRE(back.galaxies);
     CHECK(back.galaxies->config.latents == 5);
-    CHECK_FALSE(back.galaxy.is_empty());
+    CHECK(encoder::named_weights(back).contains("sources.shape.out.weight"));
     CHECK(back.card.training_config == "steps = 3\n");
     const auto weights = encoder::named_weights(model), read = encoder::named_weights(back);
     REQUIRE(weights.size() == read.size());
@@ -105,7 +105,7 @@ TEST_CASE("parts that do not fit each other are refused") {
     const auto fails = [&](const std::string& reason) {
         CHECK_THROWS_MATCHES(encoder::load_model(path), DataError, MessageMatches(ContainsSubstring(reason)));
     };
-    with("galaxies", "latents = 5", "latents = 6");      // a decoder of other latents than the galaxy encoder's
+    with("galaxies", "latents = 5", "latents = 6");      // a decoder of other latents than the shape's posterior
     fails("another shape");
     with("encoder", "max_sources = 2", "max_sources = 3");
     fails("another shape");
@@ -135,9 +135,9 @@ TEST_CASE("parts that do not fit each other are refused") {
     encoder::write_tensor_file(path, broken);
     fails("'detection.head_out.bias' are not finite");
     encoder::TensorFile headless = file;
-    std::erase_if(headless.tensors, [](const auto& item) { return item.first.starts_with("galaxy."); });
+    std::erase_if(headless.tensors, [](const auto& item) { return item.first.starts_with("sources.shape."); });
     encoder::write_tensor_file(path, headless);
-    fails("has no weights 'galaxy.");
+    fails("has no weights 'sources.shape.");
 }
 
 TEST_CASE("galaxies are read from a model file or one of their own, and their absence is named") {

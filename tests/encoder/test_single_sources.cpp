@@ -1,11 +1,10 @@
-#include "bliss/encoder/classification.hpp"
-#include "bliss/encoder/galaxy_encoder.hpp"
+#include "bliss/encoder/source_encoder.hpp"
 #include "bliss/encoder/source_windows.hpp"
 #include "bliss/tile/features.hpp"
 
+#include <torch/torch.h>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <numbers>
@@ -87,30 +86,57 @@ TEST_CASE("what is given is of order one, and 0 errors mean a draw") {
     CHECK(unsure[5] > 2);
 }
 
-TEST_CASE("classification and galaxy encoder answer by place, flux and their errors") {
+TEST_CASE("the encoder of single sources answers by place, flux and their errors") {
     torch::manual_seed(5);
-    const encoder::EncoderConfig config{.shape_components = 2, .classifier_width = 4, .galaxy_width = 4};
-    encoder::ClassificationEncoder classification{config};
+    const encoder::EncoderConfig config{.shape_components = 2, .source_width = 4};
+    encoder::SourceEncoder network{config, 6};
     encoder::SourceWindows windows = two_windows(survey::Psf::from_fwhm(3.5), 6);
     encoder::add_star_channels(windows, k_scale);
-    const at::Tensor logits = classification->forward(windows);
-    REQUIRE(logits.sizes() == torch::IntArrayRef({2}));
-    CHECK(logits[0].item<float>() != logits[1].item<float>());
+    const encoder::SourcePosterior first_answer = network->forward(windows);
+    REQUIRE(first_answer.star_logits.sizes() == torch::IntArrayRef({2}));
+    CHECK(first_answer.star_logits[0].item<float>() != first_answer.star_logits[1].item<float>());
+    CHECK_FALSE(encoder::SourceEncoder{config, 0}->forward(windows).shape);  // types alone
 
-    encoder::GalaxyEncoder galaxy{config, 6};
-    const encoder::ShapePosterior fresh = galaxy->forward(windows);
+    REQUIRE(first_answer.shape);
+    const encoder::ShapePosterior& fresh = *first_answer.shape;
     REQUIRE(fresh.mean.sizes() == torch::IntArrayRef({2, 2, 5}));
     CHECK(fresh.mean.abs().max().item<float>() == 0);  // the prior
     CHECK(torch::allclose(torch::exp(fresh.log_weight), torch::full({2, 2}, 0.5)));
     const at::Tensor widths = torch::exp(torch::tensor({-0.25f, 0.25f})).view({1, 2, 1, 1});
     CHECK(torch::allclose(fresh.precision_factor, widths * torch::eye(5).expand({2, 2, 5, 5}), 1e-3));
     const torch::NoGradGuard no_grad;
-    for (auto& parameter : galaxy->parameters()) parameter.add_(0.1 * torch::randn_like(parameter));
-    const encoder::ShapePosterior q = galaxy->forward(windows);
+    for (auto& parameter : network->parameters()) parameter.add_(0.1 * torch::randn_like(parameter));
+    const encoder::ShapePosterior q = *network->forward(windows).shape;
     CHECK_FALSE(torch::allclose(q.mean[0][0], q.mean[1][0]));
     CHECK((torch::diagonal(q.precision_factor, 0, 2, 3) > 0).all().item<bool>());
     CHECK(torch::triu(q.precision_factor, 1).abs().max().item<float>() == 0);
     CHECK(torch::tril(q.precision_factor, -1).abs().max().item<float>() > 0);
+}
+
+TEST_CASE("shapes may have convolutions of their own") {
+    const encoder::EncoderConfig shared{.source_width = 4};
+    encoder::EncoderConfig apart = shared;
+    apart.shape_width = 8;
+    const auto towers_of = [](const encoder::EncoderConfig& config, std::int64_t latents) {
+        encoder::SourceEncoder network{config, latents};
+        std::size_t towers = 0;
+        for (const auto& item : network->named_parameters()) towers += item.key().ends_with("tower.conv0.weight") ? 1 : 0;
+        return towers;
+    };
+    CHECK(towers_of(shared, 6) == 1);
+    CHECK(towers_of(apart, 6) == 2);
+    CHECK(towers_of(apart, 0) == 1);  // no shapes
+    torch::manual_seed(8);
+    const torch::NoGradGuard no_grad;
+    encoder::SourceEncoder network{apart, 6};
+    encoder::SourceWindows windows = two_windows(survey::Psf::from_fwhm(3.5), 6);
+    encoder::add_star_channels(windows, k_scale);
+    for (auto& parameter : network->parameters()) parameter.add_(0.1 * torch::randn_like(parameter));
+    const encoder::SourcePosterior before = network->forward(windows);
+    network->named_parameters()["shape_tower.conv0.weight"].mul_(2);
+    const encoder::SourcePosterior after = network->forward(windows);
+    CHECK(torch::equal(after.star_logits, before.star_logits));
+    CHECK_FALSE(torch::equal(after.shape->mean, before.shape->mean));
 }
 
 TEST_CASE("the density of shapes is that of Normals with their covariances, and draws follow it") {
@@ -185,7 +211,7 @@ TEST_CASE("couplings bend the density of shapes: it is the mixture's by the chan
         parent.to(torch::kDouble);
         for (const encoder::AffineCouplings::Layer& layer : couplings.layers())
             at::Tensor{layer.moved}.set_data(layer.moved.to(torch::kDouble));
-        CHECK_THAT(bent.log_density(at).item<double>(), WithinRel(flat.log_density(at).item<double>(), 1e-12));   // new ones bend nothing
+        CHECK_THAT(bent.log_density(at).item<double>(), WithinRel(flat.log_density(at).item<double>(), 1e-12));  // new ones bend nothing
         for (auto& parameter : parent.parameters()) parameter.add_(0.3 * torch::randn_like(parameter));
     }
     const at::Tensor base = couplings.inverse(at, context).x;

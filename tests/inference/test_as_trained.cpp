@@ -18,7 +18,7 @@ training::TrainingConfig some_config(std::int64_t tile_px, std::int64_t reach) {
     training::TrainingConfig config;
     config.tiles_per_side = 40 / tile_px;
     config.encoder = {
-        .tile_px = tile_px, .reach = reach, .components = 2, .width = 8, .head_width = 16, .classifier_width = 4, .galaxy_width = 4};
+        .tile_px = tile_px, .reach = reach, .components = 2, .width = 8, .head_width = 16, .source_width = 4};
     config.simulator.conditions.sources_per_tile_low = config.simulator.conditions.sources_per_tile_high = 0.15;
     config.simulator.conditions.edge_share = 0;
     return config;
@@ -88,7 +88,7 @@ TEST_CASE("tiles, contexts and windows are those of training") {
         CHECK(expected.std(0).min().item<double>() > 1e-3);  // tiles differ, or this would compare nothing
 
         const training::SourceBatch picked = training::pick_sources(batch, q, training::GivenAs::drawn, 1000);
-        const at::Tensor p_star = torch::sigmoid(model.classification->forward(picked.windows));
+        const at::Tensor p_star = torch::sigmoid(model.sources->forward(picked.windows).star_logits);
         std::vector<encoder::GivenSource> given;
         for (const training::LabelledSource& s : batch.labels.sources) {
             given.push_back({.x_px = s.x_px, .y_px = s.y_px, .ln_flux_above_noise = s.ln_flux_e - chain.shape().ln_noise});

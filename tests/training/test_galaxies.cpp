@@ -84,7 +84,7 @@ TEST_CASE("a VAE learns what galaxies look like") {
     training::GalaxyTrainingConfig config = small_config();
     const auto report = [&](std::int64_t steps) {
         config.steps = steps;
-        return training::train_galaxies(config, simulator, 5, comm::Communicator::self()).report;
+        return training::train_galaxies(config, simulator, 5, comm::Communicator::self())->report;
     };
     const training::GalaxyReport untrained = report(1), trained = report(120);
     CHECK(trained.elbo > untrained.elbo / 2);  // both are negative
@@ -98,9 +98,9 @@ TEST_CASE("a VAE has the same bits for any number of ranks and threads") {
     const simulator::SimulatorConfig simulator;
     training::GalaxyTrainingConfig config = small_config();
     config.steps = 10;
-    const training::GalaxyReport together = training::train_galaxies(config, simulator, 5, comm::Communicator::world()).report;
+    const training::GalaxyReport together = training::train_galaxies(config, simulator, 5, comm::Communicator::world())->report;
     omp_set_num_threads(3);
-    const training::GalaxyReport alone = training::train_galaxies(config, simulator, 5, comm::Communicator::self()).report;
+    const training::GalaxyReport alone = training::train_galaxies(config, simulator, 5, comm::Communicator::self())->report;
     omp_set_num_threads(1);
     CHECK(together.elbo == alone.elbo);
     CHECK(together.drawn.concentration == alone.drawn.concentration);

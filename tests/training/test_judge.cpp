@@ -60,7 +60,7 @@ TEST_CASE("ranks are those of each parameter in the slot of one source") {
     torch::manual_seed(4);
     training::TrainingConfig config;
     config.tiles_per_side = 8;
-    config.encoder = {.max_sources = 2, .reach = 0, .width = 4, .head_width = 16, .classifier_width = 4};
+    config.encoder = {.max_sources = 2, .reach = 0, .width = 4, .head_width = 16, .source_width = 4};
     config.simulator.conditions.sources_per_tile_low = config.simulator.conditions.sources_per_tile_high = 0.05;
     encoder::Model model{config.encoder};
     model.card.training_config = to_toml(config, false);
@@ -89,7 +89,7 @@ TEST_CASE("a model is judged on images of its own training prior, the same ones 
     torch::manual_seed(4);
     training::TrainingConfig config;
     config.tiles_per_side = 8;
-    config.encoder = {.width = 4, .head_width = 16, .classifier_width = 4, .galaxy_width = 4};
+    config.encoder = {.width = 4, .head_width = 16, .source_width = 4};
     config.galaxies.vae = {.latents = 4, .gaussians = 3, .width = 8, .couplings = 1};
     config.simulator.prior.galaxies = simulator::GalaxyModel::learnt;
     config.simulator.conditions.sources_per_tile_low = config.simulator.conditions.sources_per_tile_high = 0.05;

@@ -7,6 +7,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <omp.h>
 #include <torch/torch.h>
@@ -19,6 +20,7 @@
 namespace {
 
 using namespace bliss;
+using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::WithinRel;
 
 training::TrainingConfig small_config() {
@@ -29,7 +31,7 @@ training::TrainingConfig small_config() {
     config.images_at_once = 1;
     config.warmup_steps = 20;
     config.precision = encoder::Precision::float32;
-    config.encoder = {.width = 24, .head_width = 48, .classifier_width = 4};  // wide enough for Muon's matrices
+    config.encoder = {.width = 24, .head_width = 48, .source_width = 4};  // wide enough for Muon's matrices
     config.simulator.conditions.sources_per_tile_low = 0.05;
     config.simulator.conditions.sources_per_tile_high = 0.1;
     return config;
@@ -81,6 +83,23 @@ TEST_CASE("a step with a loss that is not finite changes no weights; too many en
     CHECK(trainer.step().skipped);
     CHECK(trainer.step().skipped);
     CHECK_THROWS_AS(trainer.step(), Error);
+}
+
+TEST_CASE("weights that are not the same on all ranks are found") {
+    const simulator::Runtime runtime{1};
+    const comm::Communicator world = comm::Communicator::world();
+    training::Trainer trainer{small_config(), world};
+    const auto before = std::filesystem::temp_directory_path() / ("before" + std::to_string(world.rank()) + std::to_string(::getpid()));
+    trainer.save_checkpoint(before, "notes");
+    (void)trainer.step();
+    CHECK_NOTHROW(trainer.check_ranks());
+    if (world.rank() == world.size() - 1) CHECK(trainer.load_checkpoint(before) == "notes");
+    std::filesystem::remove(before);
+    if (world.size() > 1) {
+        CHECK_THROWS_WITH(trainer.check_ranks(), ContainsSubstring("rank(s) " + std::to_string(world.size() - 1)));
+    } else {
+        CHECK_NOTHROW(trainer.check_ranks());
+    }
 }
 
 TEST_CASE("widths are fitted after the last step: likelier on the images fitted to and on others, the same for any number of ranks") {

@@ -1,10 +1,9 @@
 #pragma once
 
-#include "bliss/encoder/classification.hpp"
 #include "bliss/encoder/detection.hpp"
-#include "bliss/encoder/galaxy_encoder.hpp"
 #include "bliss/encoder/galaxy_vae.hpp"
 #include "bliss/encoder/settings.hpp"
+#include "bliss/encoder/source_encoder.hpp"
 #include "bliss/encoder/tensor_file.hpp"
 #include "bliss/simulator/prior.hpp"
 
@@ -17,22 +16,22 @@
 namespace bliss::encoder {
 
 /// Version of the model file's content; raised whenever the networks or their inputs change.
-inline constexpr std::int64_t k_model_version = 4;
+inline constexpr std::int64_t k_model_version = 5;
 
 /// What a model was trained for and on: everything a user of the weights needs to know.
 struct ModelCard {
-    double sources_per_tile = 0;      ///< mean prior rate of the training images, sources above the label limit
-    double label_flux_min_e = 0;      ///< faintest reported source, electrons
-    double star_fraction = 0;         ///< prior share of stars among all simulated sources, also those below the label limit
-    double psf_fwhm_px_low = 0, psf_fwhm_px_high = 0;        ///< range of seeing seen in training
-    double background_e_low = 0, background_e_high = 0;      ///< range of sky seen in training
+    double sources_per_tile = 0;  ///< mean prior rate of the training images, sources above the label limit
+    double label_flux_min_e = 0;  ///< faintest reported source, electrons
+    double star_fraction = 0;     ///< prior share of stars among all simulated sources, also those below the label limit
+    double psf_fwhm_px_low = 0, psf_fwhm_px_high = 0;    ///< range of seeing seen in training
+    double background_e_low = 0, background_e_high = 0;  ///< range of sky seen in training
     double sources_per_tile_low = 0, sources_per_tile_high = 0;
     std::uint64_t seed = 0;
     std::int64_t steps = 0;
-    std::int64_t tiles = 0;           ///< tiles of simulated image seen
-    std::string training_config;      ///< resolved TOML
+    std::int64_t tiles = 0;       ///< tiles of simulated image seen
+    std::string training_config;  ///< resolved TOML
     std::string program_version;
-    std::string metrics;              ///< JSON of the last validation, may be empty
+    std::string metrics;  ///< JSON of the last validation, may be empty
 };
 
 /// What galaxies look like: the decoder of a galaxy VAE.
@@ -47,11 +46,10 @@ struct Model {
     explicit Model(const EncoderConfig& config, std::optional<Galaxies> galaxies = {});
 
     EncoderConfig config;
-    simulator::PriorConfig prior;            ///< of the training images
+    simulator::PriorConfig prior;  ///< of the training images
     DetectionEncoder detection;
-    ClassificationEncoder classification;
-    std::optional<Galaxies> galaxies;        ///< of a model trained on learnt galaxies
-    GalaxyEncoder galaxy{nullptr};           ///< where there are galaxies
+    std::optional<Galaxies> galaxies;  ///< of a model trained on learnt galaxies
+    SourceEncoder sources;
     ModelCard card;
 
     /// Computes the convolutions of all networks in bfloat16.
@@ -61,7 +59,7 @@ struct Model {
     void use(c10::Device device);
 };
 
-/// Weights of all networks under the names "detection.*", "classification.*", "galaxy.*" and "galaxies.*" (the decoder's); they share
+/// Weights of all networks under the names "detection.*", "sources.*" and "galaxies.*" (the galaxy decoder's); they share
 /// memory with the model.
 [[nodiscard]] std::map<std::string, at::Tensor> named_weights(const Model& model);
 

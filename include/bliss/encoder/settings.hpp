@@ -14,19 +14,19 @@ namespace bliss::encoder {
 /// Shape of the networks. Everything here is stored in the model file.
 struct EncoderConfig {
     std::vector<std::string> bands{"r"};
-    std::int64_t tile_px = 4;                         ///< side of a tile, pixels: 4, or 2 for crowded fields
-    std::int64_t max_sources = 2;                     ///< M, most sources a tile's posterior holds
-    std::int64_t reach = 1;                           ///< tiles around one that its posterior is told of, on each side; 0: none
-    std::int64_t components = 1;                      ///< C, parts of the joint posterior of a source's location and flux
-    std::int64_t shape_components = 1;                ///< P, parts of the posterior of a galaxy's shape
-    std::int64_t shape_couplings = 0;                 ///< couplings that bend that posterior
-    std::int64_t width_terms = 0;                     ///< terms of a correction of the parts' widths by brightness
-    double flux_low_e = 0;                            ///< no source is fainter, electrons; 0: not said
-    std::int64_t width = 24;                          ///< channels at half resolution are twice, at quarter resolution four times as many
-    std::int64_t head_width = 128;                    ///< hidden channels of the detection head
-    std::int64_t classifier_width = 12;               ///< classification encoder: its stages have 2, 3 and 4 times as many channels
-    std::int64_t galaxy_width = 12;                   ///< galaxy encoder: the same
-    std::vector<double> compression_scales{2, 30};    ///< asinh(u / scale), u in units of the noise
+    std::int64_t tile_px = 4;                       ///< side of a tile, pixels: 4, or 2 for crowded fields
+    std::int64_t max_sources = 2;                   ///< M, most sources a tile's posterior holds
+    std::int64_t reach = 1;                         ///< tiles around one that its posterior is told of, on each side; 0: none
+    std::int64_t components = 1;                    ///< C, parts of the joint posterior of a source's location and flux
+    std::int64_t shape_components = 1;              ///< P, parts of the posterior of a galaxy's shape
+    std::int64_t shape_couplings = 0;               ///< couplings that bend that posterior
+    std::int64_t width_terms = 0;                   ///< terms of a correction of the parts' widths by brightness
+    double flux_low_e = 0;                          ///< no source is fainter, electrons; 0: not said
+    std::int64_t width = 24;                        ///< channels at half resolution are twice, at quarter resolution four times as many
+    std::int64_t head_width = 128;                  ///< hidden channels of the detection head
+    std::int64_t source_width = 12;                 ///< encoder of single sources: its stages have 2, 3 and 4 times as many channels
+    std::int64_t shape_width = 0;                   ///< the same of a second one for shapes; 0: types and shapes share theirs
+    std::vector<double> compression_scales{2, 30};  ///< asinh(u / scale), u in units of the noise
 };
 
 void describe(ConfigVisitor& visitor, EncoderConfig& config);

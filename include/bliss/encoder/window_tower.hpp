@@ -6,24 +6,21 @@
 
 #include <torch/nn/module.h>
 #include <torch/nn/modules/conv.h>
-#include <torch/nn/modules/linear.h>
 
 #include <vector>
 
 namespace bliss::encoder {
 
-/// Reads windows about single sources: valid convolutions down to 5 x 5, then one hidden layer. The encoders of a source's type and of
-/// its shape each have one. Beside the image they see the PSF drawn at the given place and what a star of the given flux would leave:
-/// what they have to judge is the difference.
+/// Reads windows about single sources: valid convolutions down to 5 x 5. Beside the image they see the PSF drawn at the given place and
+/// what a star of the given flux would leave: what they have to judge is the difference.
 class WindowTowerImpl : public torch::nn::Module {
 public:
-    /// Numbers it gives of each source.
-    static constexpr std::int64_t k_numbers = 64;
-
+    /// @param width half the channels of its first layers
     WindowTowerImpl(const EncoderConfig& config, std::int64_t width);
 
-    /// @return (n, k_numbers) float, not negative
+    /// What the last convolution sees, and what is told of the source and its image. @return (n, numbers()) float
     at::Tensor forward(const SourceWindows& windows);
+    [[nodiscard]] std::int64_t numbers() const { return numbers_; }
 
     /// Computes the convolutions in bfloat16 (parameters are converted).
     void use_bfloat16();
@@ -31,7 +28,7 @@ public:
 private:
     std::vector<torch::nn::Conv2d> convs_;
     Film film_{nullptr};
-    torch::nn::Linear hidden_{nullptr};
+    std::int64_t numbers_ = 0;
 };
 TORCH_MODULE(WindowTower);
 

@@ -16,24 +16,24 @@ namespace bliss::inference {
 
 /// A galaxy's shape in short: its marginal posterior, given that it is a galaxy.
 struct ShapeMarginals {
-    Marginal half_light_radius_px;   ///< circularised
+    Marginal half_light_radius_px;  ///< circularised
     Marginal axis_ratio;
-    Marginal angle_rad;              ///< of the major axis, from +x towards +y; the median in [0, pi), the others next to it
+    Marginal angle_rad;  ///< of the major axis, from +x towards +y; the median in [0, pi), the others next to it
 };
 
 /// What the encoders of single sources say of one.
 struct TypeAndShape {
     double p_star = 0;
-    std::optional<ShapeMarginals> shape;   ///< by models with a galaxy encoder
+    std::optional<ShapeMarginals> shape;  ///< by models with a galaxy encoder
 };
 
 /// One draw of a source's type and shape.
 struct TypeAndDraw {
     bool is_star = false;
-    std::vector<float> latents;   ///< v (D) of a galaxy, where the model has their encoder
+    std::vector<float> latents;  ///< v (D) of a galaxy, where the model has their encoder
 };
 
-/// Asks the classification and the galaxy encoder about sources of a frame. Batches are each computed on one thread.
+/// Asks the encoder of single sources about those of a frame. Batches are each computed on one thread.
 class SourceReader {
 public:
     /// The arguments must outlive it.
@@ -60,11 +60,12 @@ private:
     /// Random numbers for shapes of sources (ShapePosterior::draw), each source's from its own stream. @return (sources, draws, D)
     [[nodiscard]] at::Tensor shape_numbers(std::span<RandomStream> streams, std::int64_t draws) const;
 
+    [[nodiscard]] encoder::SourcePosterior ask(const encoder::SourceWindows& seen) const;
     /// P(star) of a batch of sources, the first of which is `first`.
     [[nodiscard]] std::vector<double> stars_of(std::span<const encoder::GivenSource> sources, std::size_t first,
-                                               const encoder::SourceWindows& seen) const;
+                                               const encoder::SourcePosterior& q) const;
     /// Shape latents of a batch of sources. @param numbers see shape_numbers @return (sources, draws, D - 1)
-    [[nodiscard]] at::Tensor drawn_shapes(const encoder::SourceWindows& seen, const at::Tensor& numbers) const;
+    [[nodiscard]] static at::Tensor drawn_shapes(const encoder::SourcePosterior& q, const at::Tensor& numbers);
 
     /// Calls `work(first, windows)` for batches of sources, each on one thread.
     void for_each_batch(std::span<const encoder::GivenSource> sources,
@@ -75,7 +76,7 @@ private:
     const FrameInput& input_;
     PriorShift shift_;
     double ln_noise_;
-    at::Tensor psf_profile_;   ///< (1, k_profile_length + 1)
+    at::Tensor psf_profile_;  ///< (1, k_profile_length + 1)
     std::optional<simulator::GalaxyDecoder> decoder_;
 };
 

@@ -17,7 +17,7 @@ enum class FramesLayout {
 /// A stripe as SDSS scans it: along right ascension each camera column takes fields that overlap a little; a second strip fills the gaps
 /// between the columns of the first. Defaults are SDSS's, but for the length.
 struct StripeConfig {
-    std::int64_t run = 94;               ///< of the first strip; the second has the next number
+    std::int64_t run = 94;  ///< of the first strip; the second has the next number
     std::int64_t strips = 2;
     std::int64_t camcols = 6;
     std::int64_t fields_per_camcol = 10;
@@ -34,13 +34,13 @@ struct StripeConfig {
 struct FramesConfig {
     std::int64_t seed = 1;
     FramesLayout layout = FramesLayout::images;
-    std::int64_t frames = 1;             ///< of images
+    std::int64_t frames = 1;  ///< of images
     StripeConfig stripe;
     std::int64_t height_px = 1489;
     std::int64_t width_px = 2048;
     std::string band = "r";
-    double electrons_per_nmgy = 987;     ///< calibration written to the frames
-    std::string galaxy_model;            ///< file of the galaxy decoder (relative paths: to the configuration file)
+    double electrons_per_nmgy = 987;  ///< calibration written to the frames
+    std::string galaxy_model;         ///< file of the galaxy decoder (relative paths: to the configuration file)
     SimulatorConfig simulator;
 };
 
@@ -57,5 +57,9 @@ void describe(ConfigVisitor& visitor, FramesConfig& config);
 /// @throws ConfigError, IoError, FitsError on all ranks. @collective
 void write_frames(const FramesConfig& config, const GalaxyDecoder* decoder, const std::filesystem::path& folder,
                   const comm::Communicator& comm);
+
+/// Layout "images" of samples `first` and on, which a training saw, say: frame i is sample first.first_sample + i. @collective
+void write_samples(const FramesConfig& config, const GalaxyDecoder* decoder, const SampleRange& first, const std::filesystem::path& folder,
+                   const comm::Communicator& comm);
 
 }  // namespace bliss::simulator

@@ -30,6 +30,9 @@ struct SampleRange {
     std::uint32_t first_sample = 0;
 };
 
+/// The conditions of a range's first sample, which its image would have.
+[[nodiscard]] Conditions conditions_of(const SimulatorConfig& config, const SampleRange& range);
+
 /// What one simulated image was made from.
 struct ImageTruth {
     Conditions conditions;

@@ -27,15 +27,20 @@ struct TrainingConfig {
     encoder::Precision precision = encoder::Precision::automatic;
     std::int64_t validation_images = 32;
     std::int64_t validation_every = 1000;
+    std::int64_t patience = 0;  ///< validations without a better one that end the training early; 0: none do
     std::int64_t checkpoint_every = 1000;
-    std::int64_t keep_checkpoints = 2;  ///< the newest, and some before it
-    std::int64_t width_images = 3000;   ///< simulated images that corrections of widths are fitted to, after the last step
+    std::int64_t keep_checkpoints = 2;     ///< the newest, and some before it
+    std::int64_t check_ranks_every = 100;  ///< steps
+    std::int64_t width_images = 3000;      ///< simulated images that corrections of widths are fitted to, after the last step
     encoder::EncoderConfig encoder;
     GalaxyTrainingConfig galaxies;  ///< for simulator.prior.galaxies = "learnt"
     simulator::SimulatorConfig simulator;
 };
 
 void describe(ConfigVisitor& visitor, TrainingConfig& config);
+
+/// Side of a simulated image: the labelled tiles and the padding, pixels.
+[[nodiscard]] std::int64_t image_side_px(const TrainingConfig& config);
 
 /// @throws ConfigError when the settings contradict each other or the global batch does not divide over the ranks.
 void check_training(const TrainingConfig& config, int ranks);

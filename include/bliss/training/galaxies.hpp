@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace bliss::training {
@@ -14,17 +15,17 @@ namespace bliss::training {
 /// PSF of the survey's range. What is learnt is the shape, at one flux: stamps weigh as if their flux were `flux_e` on a sky of
 /// `background_e`, whatever the size.
 struct GalaxyTrainingConfig {
-    std::string model;                    ///< file whose decoder is used as it is; empty: one is trained
+    std::string model;  ///< file whose decoder is used as it is; empty: one is trained
     encoder::GalaxyVaeConfig vae;
     std::int64_t steps = 4000;
-    std::int64_t stamps_per_step = 256;   ///< over all ranks
+    std::int64_t stamps_per_step = 256;  ///< over all ranks
     double learning_rate = 2e-3;
     std::int64_t warmup_steps = 100;
     double flux_e = 1e5;
     double background_e = 800;
-    double size_unit_px_low = 1.2;        ///< log-uniform range of the size unit, pixels
+    double size_unit_px_low = 1.2;  ///< log-uniform range of the size unit, pixels
     double size_unit_px_high = 6;
-    std::int64_t coupling_steps = 3000;   ///< steps that fit the couplings to the codes of training galaxies
+    std::int64_t coupling_steps = 3000;  ///< steps that fit the couplings to the codes of training galaxies
 };
 
 void describe(ConfigVisitor& visitor, GalaxyTrainingConfig& config);
@@ -34,7 +35,7 @@ void describe(ConfigVisitor& visitor, GalaxyTrainingConfig& config);
 struct GalaxyDistances {
     double ln_flux = 0;
     double ln_half_light_radius = 0;
-    double ellipticity = 0;     ///< of |e| = (1 - q) / (1 + q)
+    double ellipticity = 0;  ///< of |e| = (1 - q) / (1 + q)
     double concentration = 0;
 };
 
@@ -54,17 +55,18 @@ struct GalaxyVae {
     GalaxyReport report;
 };
 
-/// Trains a VAE, data-parallel over the ranks, and judges it. Stamp i of step s is made from (seed, s, i) on whichever rank. @collective
-[[nodiscard]] GalaxyVae train_galaxies(const GalaxyTrainingConfig& config, const simulator::SimulatorConfig& simulator, std::uint64_t seed,
-                                       const comm::Communicator& comm);
+/// Trains a VAE, data-parallel over the ranks, and judges it. Stamp i of step s is made from (seed, s, i) on whichever rank. @return
+/// nothing where the program was asked to stop (core/interrupt.hpp) @collective
+[[nodiscard]] std::optional<GalaxyVae> train_galaxies(const GalaxyTrainingConfig& config, const simulator::SimulatorConfig& simulator,
+                                                      std::uint64_t seed, const comm::Communicator& comm);
 
 /// A batch of single galaxies as the VAE sees them.
 struct GalaxyStamps {
-    at::Tensor pixels;              ///< (B, 53, 53) in units of the noise
-    at::Tensor conditions;          ///< (B, k_condition_count + 1)
-    at::Tensor size_unit_px;        ///< (B, 1)
-    encoder::GaussianMixture light; ///< above the atmosphere, pixels, double
-    encoder::CircularMixture psf;   ///< double
+    at::Tensor pixels;               ///< (B, 53, 53) in units of the noise
+    at::Tensor conditions;           ///< (B, k_condition_count + 1)
+    at::Tensor size_unit_px;         ///< (B, 1)
+    encoder::GaussianMixture light;  ///< above the atmosphere, pixels, double
+    encoder::CircularMixture psf;    ///< double
 };
 [[nodiscard]] GalaxyStamps make_stamps(const GalaxyTrainingConfig& config, const simulator::SimulatorConfig& simulator,
                                        const simulator::SampleRange& range, std::int64_t count);

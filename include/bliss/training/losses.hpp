@@ -1,7 +1,7 @@
 #pragma once
 
 #include "bliss/encoder/detection.hpp"
-#include "bliss/encoder/galaxy_encoder.hpp"
+#include "bliss/encoder/shape_head.hpp"
 #include "bliss/training/labels.hpp"
 
 namespace bliss::training {

@@ -8,6 +8,9 @@
 
 namespace bliss::training {
 
+/// The galaxy decoder's file in the output folder, where one was trained.
+inline constexpr const char* k_galaxies_file = "galaxies.safetensors";
+
 struct RunOptions {
     std::filesystem::path output;         ///< folder of model, galaxies, metrics.jsonl, config.toml and checkpoints
     std::filesystem::path config_folder;  ///< what relative paths of the configuration start from
@@ -21,8 +24,8 @@ struct RunSummary {
 };
 
 /// A whole training: resumes where a checkpoint is, writes metrics as JSON lines, checkpoints, and at the end the model. Where the program
-/// is asked to stop (core/interrupt.hpp) it ends after the present step with a checkpoint; galaxies that are being learnt are learnt to
-/// their end.
+/// is asked to stop (core/interrupt.hpp) it ends after the present step, with a checkpoint; galaxies that are being learnt then are learnt
+/// from the start the next time.
 /// @throws ConfigError, DataError, IoError on all ranks. @collective
 RunSummary run(const TrainingConfig& config, const RunOptions& options, const comm::Communicator& comm);
 

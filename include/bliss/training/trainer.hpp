@@ -16,8 +16,7 @@ namespace bliss::training {
 struct StepTimes {
     double simulate_s = 0;  ///< images, their features and labels
     double detect_s = 0;    ///< detection encoder, forward and backward
-    double classify_s = 0;  ///< windows about sources; classification encoder
-    double shapes_s = 0;    ///< galaxy encoder
+    double sources_s = 0;   ///< windows about sources; the encoder of their types and shapes
     double sum_s = 0;       ///< sums of gradients over ranks, from beginning to end
     double wait_s = 0;      ///< of it, what was waited for
     double optimise_s = 0;  ///< not summed over threads
@@ -29,6 +28,7 @@ struct StepTimes {
 struct StepReport {
     std::int64_t step = 0;     ///< steps done
     double loss = 0;           ///< per tile: count + location + flux
+    double loss_all = 0;       ///< per tile: these, type and shape
     double loss_count = 0;     ///< per tile
     double loss_location = 0;  ///< per labelled source
     double loss_flux = 0;      ///< per labelled source
@@ -49,8 +49,8 @@ struct WidthReport {
 /// Trains the encoders (paper section 3.1) on simulated images, data-parallel over the ranks of a communicator.
 ///
 /// Image i of step s is made from (seed, s, i) on whichever rank it falls. images_at_once images are computed together, on one thread, and
-/// their gradients are added in fixed point (ExactSums): the weights have the same bits for any number of ranks and threads. On ranks with
-/// different processors they differ by rounding, which `synchronize` takes away.
+/// their gradients are added in fixed point (ExactSums): the weights have the same bits on all ranks, and for any number of ranks and
+/// threads.
 class Trainer {
 public:
     /// @param galaxies the decoder of learnt galaxies, the same on all ranks; goes into the model @throws ConfigError. @collective
@@ -71,13 +71,14 @@ public:
     [[nodiscard]] std::int64_t steps_done() const;
     [[nodiscard]] std::int64_t steps_skipped() const;
 
-    /// Gives rank 0's weights, average and moments to all ranks. @collective
-    void synchronize();
+    /// Checks that weights, averages and moments have the same bits on all ranks. @throws Error on all ranks, naming those that have
+    /// others than rank 0. @collective
+    void check_ranks() const;
 
-    /// Writes everything needed to go on, atomically, with the last validation; call on rank 0. @throws IoError.
-    void save_checkpoint(const std::filesystem::path& path, const std::string& metrics_json);
+    /// Writes everything needed to go on, atomically, with notes of the caller; call on rank 0. @throws IoError.
+    void save_checkpoint(const std::filesystem::path& path, const std::string& notes);
 
-    /// Goes on from a checkpoint of the same configuration. Every rank reads it. @return its last validation
+    /// Goes on from a checkpoint of the same configuration. Every rank reads it. @return its notes
     /// @throws DataError when it is of another configuration or damaged.
     std::string load_checkpoint(const std::filesystem::path& path);
 

@@ -1,4 +1,4 @@
-#include "bliss/encoder/galaxy_encoder.hpp"
+#include "bliss/encoder/shape_head.hpp"
 
 #include "layers.hpp"
 
@@ -38,8 +38,8 @@ at::Tensor ShapePosterior::draw(const at::Tensor& numbers) const {
     const at::Tensor normals = numbers.slice(2, 1).transpose(1, 2).unsqueeze(1).expand({-1, mean.size(1), -1, -1});  // (n, P, D - 1, K)
     // L^T (w - mean) = z
     const at::Tensor of_parts = mean.unsqueeze(3) + torch::linalg_solve_triangular(precision_factor.transpose(2, 3), normals, true);
-    const at::Tensor below = torch::cumsum(torch::exp(log_weight), 1).slice(1, 0, -1).unsqueeze(1);                  // (n, 1, P - 1)
-    const at::Tensor part = (numbers.slice(2, 0, 1) > below).sum(2);                                                 // (n, K)
+    const at::Tensor below = torch::cumsum(torch::exp(log_weight), 1).slice(1, 0, -1).unsqueeze(1);  // (n, 1, P - 1)
+    const at::Tensor part = (numbers.slice(2, 0, 1) > below).sum(2);                                 // (n, K)
     const at::Tensor drawn =
         of_parts.permute({0, 3, 1, 2}).gather(2, part.view({part.size(0), -1, 1, 1}).expand({-1, -1, 1, n})).squeeze(2);
     return couplings.forward(drawn, context);
@@ -52,10 +52,10 @@ void write_shape_numbers(RandomStream& random, std::int64_t draws, std::int64_t 
     }
 }
 
-GalaxyEncoderImpl::GalaxyEncoderImpl(const EncoderConfig& config, std::int64_t latents)
+ShapeHeadImpl::ShapeHeadImpl(const EncoderConfig& config, std::int64_t numbers, std::int64_t latents)
     : shape_latents_{latents - 1}, components_{config.shape_components} {
-    tower_ = register_module("tower", WindowTower(config, config.galaxy_width));
-    hidden_ = register_module("hidden", linear(WindowTowerImpl::k_numbers, k_hidden));
+    seen_ = register_module("seen", torch::nn::Linear(numbers, k_hidden));
+    hidden_ = register_module("hidden", linear(k_hidden, k_hidden));
     out_ = register_module("out", torch::nn::Linear(k_hidden, components_ * numbers_of_part(shape_latents_)));
     couplings_ = AffineCouplings{*this, config.shape_couplings, shape_latents_, k_hidden};
     torch::nn::init::zeros_(out_->weight);
@@ -66,10 +66,8 @@ GalaxyEncoderImpl::GalaxyEncoderImpl(const EncoderConfig& config, std::int64_t l
     out_->bias.view({components_, -1}).slice(1, 1 + shape_latents_, 1 + 2 * shape_latents_).copy_(spread.unsqueeze(1));
 }
 
-ShapePosterior GalaxyEncoderImpl::forward(const SourceWindows& windows) {
-    const at::Tensor tower = tower_->forward(windows);
-    const c10::impl::ExcludeDispatchKeyGuard single_precision{c10::autocast_dispatch_keyset};
-    const at::Tensor hidden = rectify(hidden_->forward(tower));
+ShapePosterior ShapeHeadImpl::forward(const at::Tensor& seen) {
+    const at::Tensor hidden = rectify(hidden_->forward(rectify(seen_->forward(seen))));
     const at::Tensor out = out_->forward(hidden).unflatten(1, {components_, -1});
     const std::int64_t n = shape_latents_;
     const at::Tensor diagonal = torch::exp(k_ln_diagonal_reach * torch::tanh(out.slice(2, 1 + n, 1 + 2 * n) / k_ln_diagonal_reach));

@@ -2,7 +2,10 @@
 
 #include "bliss/core/random.hpp"
 #include "bliss/encoder/affine_couplings.hpp"
-#include "bliss/encoder/window_tower.hpp"
+#include "bliss/encoder/settings.hpp"
+
+#include <torch/nn/module.h>
+#include <torch/nn/modules/linear.h>
 
 namespace bliss::encoder {
 
@@ -30,25 +33,23 @@ struct ShapePosterior {
 /// The next random numbers of `draws` draws. @param out (draws, D), see ShapePosterior::draw
 void write_shape_numbers(RandomStream& random, std::int64_t draws, std::int64_t latents, float* out);
 
-/// The galaxy encoder q(v | x, location, flux, galaxy) (paper section 3.1). The flux's latent follows from the flux; here are the others.
-class GalaxyEncoderImpl : public torch::nn::Module {
+/// The posterior of galaxies' shapes from what a tower saw of them. The flux's latent follows from the flux; here are the others.
+class ShapeHeadImpl : public torch::nn::Module {
 public:
-    /// @param latents D
-    GalaxyEncoderImpl(const EncoderConfig& config, std::int64_t latents);
+    /// @param numbers that it reads of each galaxy @param latents D
+    ShapeHeadImpl(const EncoderConfig& config, std::int64_t numbers, std::int64_t latents);
 
-    /// A new network answers with about the prior, Normal(0, I).
-    ShapePosterior forward(const SourceWindows& windows);
-
-    void use_bfloat16() { tower_->use_bfloat16(); }
+    /// A new network answers with about the prior, Normal(0, I). @param seen (n, numbers) float
+    ShapePosterior forward(const at::Tensor& seen);
 
 private:
     std::int64_t shape_latents_;
     std::int64_t components_;
-    WindowTower tower_{nullptr};
+    torch::nn::Linear seen_{nullptr};
     torch::nn::Linear hidden_{nullptr};
     torch::nn::Linear out_{nullptr};
     AffineCouplings couplings_;
 };
-TORCH_MODULE(GalaxyEncoder);
+TORCH_MODULE(ShapeHead);
 
 }  // namespace bliss::encoder
