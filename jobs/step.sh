@@ -2,28 +2,34 @@
 # Sourced by the job scripts, with `output` set and the program's options as arguments: the program as a job step, what is new in `output`
 # since this attempt began, and how a job queues itself again.
 
-# What --fresh asked for was done by the first attempt.
-if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
-    options=()
-    for option in "$@"; do [ "$option" = --fresh ] || options+=("$option"); done
-    set -- ${options[@]+"${options[@]}"}
-fi
-
-# Of the attempt's beginning, by the clock of the file system.
+# When this attempt began, and the first one of the job, by the clock of the file system.
 mkdir -p "${output:?}"
 mark=$output/.job-$SLURM_JOB_ID
+first=$mark.first
 : >"$mark"
-trap 'rm -f "$mark"' EXIT
+[ -e "$first" ] || : >"$first"
+queued=0
+trap 'rm -f "$mark"; [ "$queued" = 1 ] || rm -f "$first"' EXIT
+
+# Whether an attempt of this job has written something: then it has done what --fresh asks for.
+begun() {
+    [ -n "$(find "$output" -type f -newer "$first" \( -name '*.journal' -o -name '*.safetensors' -o -name '*.h5' \) -print -quit)" ]
+}
 
 # step FILE PROGRAM ARGUMENTS...: the program on all of the job's nodes; its status. FILE is one that it writes whenever it begins its work.
 # srun may say that all is well though it has started nothing: of an attempt that was killed with its node, sockets are left in the
 # spool folder of slurmd that are in the way of the same step of the next attempt (SLURM 22.05 with PMIx). The next step has others.
 step() {
-    local file=$1 status try
+    local file=$1 status try option
+    local -a command
     shift
     for try in 1 2 3; do
         status=0
-        srun "${BLISS_SRUN[@]}" "$@" || status=$?
+        command=()
+        for option in "$@"; do # what --fresh asks for is done once
+            [ "$option" = --fresh ] && begun || command+=("$option")
+        done
+        srun "${BLISS_SRUN[@]}" "${command[@]}" || status=$?
         case " $* " in *" --dry-run "*) return "$status" ;; esac
         if [ "$status" != 0 ] || [ "$file" -nt "$mark" ]; then return "$status"; fi
         echo "$(date -Is) step $try of the job was not started, though srun says that all is well"
@@ -35,6 +41,7 @@ step() {
 queue_again() {
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "${BLISS_MOST_RESTARTS:-100}" ]; then
         echo "$(date -Is) $1, the job queues itself again"
+        queued=1
         scontrol requeue "$SLURM_JOB_ID"
     fi
 }

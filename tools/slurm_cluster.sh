@@ -46,8 +46,11 @@ install_slurm() {
     env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends slurm-wlm munge >/dev/null
 }
 
-# A pid file's process, if it lives: one that was killed may stay as a zombie for a while.
-alive() { [ -s "$1" ] && grep -qsE '^State:[[:space:]]+[^ZX[:space:]]' "/proc/$(cat "$1")/status"; }
+# A pid file's process, if it lives: one that was killed may stay as a zombie for a while, and its number may be another program's now.
+alive() {
+    [ -s "$1" ] && grep -qsxE 'munged|slurmctld|slurmd' "/proc/$(cat "$1")/comm" &&
+        grep -qsE '^State:[[:space:]]+[^ZX[:space:]]' "/proc/$(cat "$1")/status"
+}
 
 start_munge() {
     alive "$folder/munge/munged.pid" && return
