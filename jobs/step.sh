@@ -9,7 +9,7 @@ first=$mark.first
 : >"$mark"
 [ -e "$first" ] || : >"$first"
 queued=0
-trap 'rm -f "$mark"; [ "$queued" = 1 ] || rm -f "$first"' EXIT
+trap 'rm -f "$mark"' EXIT
 
 # Whether an attempt of this job has written something: then it has done what --fresh asks for.
 begun() {
@@ -35,6 +35,12 @@ step() {
         echo "$(date -Is) step $try of the job was not started, though srun says that all is well"
     done
     return 1
+}
+
+# end_job STATUS: a job script's last line. Where the job is ended otherwise another attempt may follow, which has to know of the first.
+end_job() {
+    [ "$queued" = 1 ] || rm -f "$first"
+    exit "$1"
 }
 
 # queue_again WHY: once more, with the same number of the job.

@@ -34,8 +34,8 @@ Command add_train(CLI::App& app) {
                 const training::RunSummary summary = training::run(config, options->run, comm);
                 if (summary.steps_left == 0) return k_exit_done;
                 if (comm.rank() == 0) {
-                    fmt::print("stopped at step {} of {}; the same command goes on from there\n", summary.steps_done,
-                               summary.steps_done + summary.steps_left);
+                    fmt::print("stopped at step {} of {}; the same command {}\n", summary.steps_done,
+                               summary.steps_done + summary.steps_left, summary.steps_done > 0 ? "goes on from there" : "begins anew");
                 }
                 return k_exit_stopped;
             },

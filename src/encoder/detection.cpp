@@ -48,7 +48,7 @@ at::Tensor bounded_scale(const at::Tensor& raw, double low, double high) {
 
 /// (B, channels, H, W) as rows (B, H, W, channels), for a layer whose weights are float.
 at::Tensor rows_of(const at::Tensor& x) {
-    return (at::autocast::is_autocast_enabled(at::kCPU) ? x : x.to(torch::kFloat)).permute({0, 2, 3, 1});
+    return (at::autocast::is_autocast_enabled(x.device().type()) ? x : x.to(torch::kFloat)).permute({0, 2, 3, 1});
 }
 
 /// ln of a flux against the noise of a pixel for every tile, as if it held one star: the highest answer of the star's matched filter in and

@@ -32,6 +32,8 @@ void describe(ConfigVisitor& visitor, EncoderConfig& config) {
 void check_encoder(const EncoderConfig& config) {
     if (config.tile_px != 4 && config.tile_px != 2)
         throw ConfigError(fmt::format("encoder.tile_px is {}: a tile has 4 or 2 pixels a side", config.tile_px));
+    if (config.shape_width > 0 && config.shape_width < 4)
+        throw ConfigError(fmt::format("encoder.shape_width is {}: give 4 or more, or 0", config.shape_width));
     if (config.compression_scales.empty()) throw ConfigError("encoder.compression_scales is empty: the networks need at least one channel");
     if (config.bands.size() != 1)
         throw ConfigError(fmt::format("encoder.bands names {} bands; the simulator draws one", config.bands.size()));

@@ -30,7 +30,7 @@ public:
           tile_px_{static_cast<double>(batch.features.size(2) - 2 * tile::k_padding_px) / static_cast<double>(side_)} {}
 
     [[nodiscard]] encoder::GivenSource given(const LabelledSource& s) const {
-        const double ln_noise = batch_.conditions.ln_noise.data_ptr<float>()[s.image];
+        const double ln_noise = batch_.ln_noise[static_cast<std::size_t>(s.image)];
         const std::int64_t in_image = s.tile % tiles_, count = batch_.labels.count.data_ptr<std::int64_t>()[s.tile];
         RandomStream random{batch_.range.seed, StreamPurpose::crop, batch_.range.step,
                             batch_.range.first_sample + static_cast<std::uint32_t>(s.image),
@@ -67,7 +67,7 @@ double mean_rate(const simulator::ConditionsConfig& conditions) {
 }
 
 Batch make_batch(const TrainingConfig& config, const simulator::GalaxyDecoder* decoder, const simulator::SampleRange& range,
-                 std::int64_t images) {
+                 std::int64_t images, c10::Device device) {
     const std::int64_t side = image_side_px(config);
     tile::PixelBlock pixels{torch::empty({images, side, side}), torch::empty({images, 1, 1}),
                             torch::empty({images, side, side}, torch::kUInt8)};
@@ -92,14 +92,17 @@ Batch make_batch(const TrainingConfig& config, const simulator::GalaxyDecoder* d
         std::copy(numbers.begin(), numbers.end(), batch.conditions.numbers.data_ptr<float>() + i * encoder::k_condition_count);
         std::copy(profile.begin(), profile.end(), batch.psf_profiles.data_ptr<float>() + i * (encoder::k_profile_length + 1));
     }
-    batch.features = tile::features(pixels, filters, config.encoder.compression_scales);
     batch.conditions.ln_noise = (0.5 * torch::log(pixels.background_e).squeeze(-1)).contiguous();
+    batch.ln_noise.assign(batch.conditions.ln_noise.data_ptr<float>(), batch.conditions.ln_noise.data_ptr<float>() + images);
+    batch.features = tile::features(pixels.to(device), filters.to(device), config.encoder.compression_scales);
+    batch.conditions = batch.conditions.to(device);
+    batch.psf_profiles = batch.psf_profiles.to(device);
     batch.labels = make_labels(truths, {.label_flux_min_e = config.simulator.prior.label_flux_min_e,
                                         .tiles_per_side = config.tiles_per_side,
                                         .tile_px = config.encoder.tile_px,
                                         .max_sources = config.encoder.max_sources,
                                         .latents = decoder ? static_cast<std::int64_t>(decoder->latents()) : 0});
-    if (config.encoder.reach > 0) batch.context = contexts(batch.labels, config.encoder.reach, config.encoder.max_sources);
+    if (config.encoder.reach > 0) batch.context = contexts(batch.labels, config.encoder.reach, config.encoder.max_sources).to(device);
     return batch;
 }
 
@@ -117,10 +120,12 @@ SourceBatch pick_sources(const Batch& batch, const encoder::TilePosterior& poste
         }
     }
     const std::size_t picked = out.sources.size();
-    out.is_star = torch::tensor(is_star);
-    out.weight = torch::tensor(weight);
+    const c10::Device device = batch.features.device();
+    out.is_star = torch::tensor(is_star).to(device);
+    out.weight = torch::tensor(weight).to(device);
     std::vector<std::int64_t> which(out.sources.begin(), out.sources.end());
-    if (batch.labels.shape_latents.defined()) out.shape_latents = batch.labels.shape_latents.index_select(0, torch::tensor(which));
+    if (batch.labels.shape_latents.defined())
+        out.shape_latents = batch.labels.shape_latents.index_select(0, torch::tensor(which)).to(device);
 
     const Placing placing{batch, posterior.plain(), given_as};
     const std::size_t n = (picked + k_windows_multiple - 1) / k_windows_multiple * k_windows_multiple;
@@ -137,7 +142,8 @@ SourceBatch pick_sources(const Batch& batch, const encoder::TilePosterior& poste
                   out.windows.given.data_ptr<float>() + static_cast<std::int64_t>(k) * encoder::k_given_count);
     }
     out.windows.features = tile::crops(batch.features, image, row, col, tile::k_padded_tile_px);
-    out.windows.psf_index = torch::tensor(image);
+    out.windows.given = out.windows.given.to(device);
+    out.windows.psf_index = torch::tensor(image).to(device);
     out.windows.conditions = batch.conditions.numbers.index_select(0, out.windows.psf_index);
     out.windows.psf_profiles = batch.psf_profiles;
     encoder::add_star_channels(out.windows, batch.compression_scale);

@@ -7,12 +7,14 @@
 
 namespace bliss::training {
 
-/// Simulated images as the networks read them, with what they should say. B images, each of T x T labelled tiles.
+/// Simulated images as the networks read them, with what they should say. B images, each of T x T labelled tiles. What the networks read is
+/// on their device, the labels are on the host.
 struct Batch {
     at::Tensor features;  ///< (B, C, H, W): the labelled tiles and 24 pixels of padding
     encoder::ImageConditions conditions;
-    at::Tensor psf_profiles;  ///< (B, k_profile_length + 1)
-    at::Tensor context;       ///< (B, T T, context_length) of each tile's neighbours; undefined for independent tiles
+    std::vector<float> ln_noise;  ///< of each image, as in `conditions`
+    at::Tensor psf_profiles;      ///< (B, k_profile_length + 1)
+    at::Tensor context;           ///< (B, T T, context_length) of each tile's neighbours; undefined for independent tiles
     Labels labels;
     simulator::SampleRange range;
     double compression_scale = 0;     ///< of the features' first channel
@@ -20,7 +22,7 @@ struct Batch {
 };
 
 [[nodiscard]] Batch make_batch(const TrainingConfig& config, const simulator::GalaxyDecoder* decoder, const simulator::SampleRange& range,
-                               std::int64_t images);
+                               std::int64_t images, c10::Device device = torch::kCPU);
 
 /// How sources are given to the encoders of single sources (encoder::GivenSource).
 enum class GivenAs {

@@ -60,6 +60,7 @@ void Trainer::save_checkpoint(const std::filesystem::path& path, const std::stri
                      {"skipped", std::to_string(impl_->steps_skipped)},
                      {"optimiser_steps", std::to_string(impl_->parameters.front().steps())},
                      {"notes", notes},
+                     {"computed", impl_->computed()},
                      {"configuration", to_toml(impl_->config, false)},
                      {"galaxies", galaxies_sha256(impl_->model)}};
     encoder::write_tensor_file(path, file);
@@ -81,6 +82,17 @@ std::filesystem::path choose_checkpoint(const std::vector<std::filesystem::path>
     return {};
 }
 
+std::string problem_with_checkpoint(const std::filesystem::path& path, const TrainingConfig& config, std::int64_t step) {
+    try {
+        const encoder::TensorFile file = encoder::read_tensor_file(path);
+        check_configuration(file, path, config);
+        const std::string of_file = text_of(file, "step");
+        return of_file == std::to_string(step) ? std::string{} : fmt::format("{}: is of step {}, not {}", path.string(), of_file, step);
+    } catch (const DataError& error) {
+        return error.what();
+    }
+}
+
 std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
     const encoder::TensorFile file = encoder::read_tensor_file(path);
     check_configuration(file, path, impl_->config);
@@ -88,6 +100,10 @@ std::string Trainer::load_checkpoint(const std::filesystem::path& path) {
     if (text("galaxies") != galaxies_sha256(impl_->model)) {
         throw DataError(
             fmt::format("{}: the checkpoint was trained with other galaxies than this run's; use --fresh to start over", path.string()));
+    }
+    if (text("computed") != impl_->computed()) {
+        spdlog::warn("{}: was computed on {}, and the training goes on on {}: its bits differ from here on", path.string(),
+                     text("computed"), impl_->computed());
     }
     const auto number = [&](const char* key) {
         std::int64_t value = 0;

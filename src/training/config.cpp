@@ -29,6 +29,12 @@ void describe(ConfigVisitor& visitor, TrainingConfig& config) {
     visitor.field("most_skipped_steps", config.most_skipped_steps,
                   "steps left out because a loss or gradient is not finite; one more ends the training", k_not_negative);
     encoder::describe_precision(visitor, config.precision);
+    encoder::describe_device(visitor, config.device);
+    visitor.choice(
+        "gradient_sums", config.gradient_sums,
+        "what adds up gradients over ranks; auto: NCCL where each rank has a GPU of its own and the program was built with it, "
+        "else MPI",
+        {Choice<Summing>{"auto", Summing::automatic}, Choice<Summing>{"mpi", Summing::mpi}, Choice<Summing>{"nccl", Summing::nccl}});
     visitor.field("validation_images", config.validation_images, "fixed simulated images the average is judged on", k_not_negative);
     visitor.field("validation_every", config.validation_every, "steps between validations", Range{1, 1e9});
     visitor.field("patience", config.patience,

@@ -31,12 +31,34 @@ at::Tensor view_like(const at::Tensor& block, std::int64_t offset, const at::Ten
     return block.slice(0, offset, offset + like.numel()).as_strided(like.sizes(), like.strides(), offset);
 }
 
+/// Calls `work(piece, begin, end)` for pieces of 0 ... size - 1, each on one thread.
+template <class Work>
+void in_pieces(std::int64_t size, const Work& work) {
+    tile::for_each_on_one_thread((size + k_piece - 1) / k_piece,
+                                 [&](std::int64_t k) { work(k, k * k_piece, std::min(size, (k + 1) * k_piece)); });
+}
+
+/// The same for any number of threads.
+double norm_of(const at::Tensor& gradients) {
+    if (!gradients.is_cpu()) return std::sqrt(gradients.to(torch::kDouble).square().sum().item<double>());
+    const float* const gradient = gradients.data_ptr<float>();
+    std::vector<double> squares(static_cast<std::size_t>((gradients.numel() + k_piece - 1) / k_piece));
+    in_pieces(gradients.numel(), [&](std::int64_t piece, std::int64_t begin, std::int64_t end) {
+        double sum = 0;
+        for (std::int64_t k = begin; k < end; ++k) sum += static_cast<double>(gradient[k]) * gradient[k];
+        squares[static_cast<std::size_t>(piece)] = sum;
+    });
+    return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
+}
+
 }  // namespace
 
-FlatParameters::FlatParameters(torch::nn::Module& network) {
+FlatParameters::FlatParameters(torch::nn::Module& network, c10::Device device) {
+    network.to(device);
     std::int64_t total = 0;
     for (const auto& parameter : network.parameters()) total += parameter.numel();
-    for (at::Tensor* const block : {&values_, &first_moment_, &second_moment_, &update_}) *block = torch::zeros({total});
+    for (at::Tensor* const block : {&values_, &first_moment_, &second_moment_, &update_})
+        *block = torch::zeros({total}, torch::TensorOptions().device(device));
     std::int64_t offset = 0;
     const torch::NoGradGuard no_grad;
     for (auto& parameter : network.parameters()) {
@@ -74,40 +96,54 @@ std::vector<std::vector<FlatParameters::Matrix>> FlatParameters::shared_over(int
     return shares;
 }
 
-double FlatParameters::step(std::span<float> gradients, double learning_rate, double norm_limit, double average_decay,
+double FlatParameters::step(const at::Tensor& gradients, double learning_rate, double norm_limit, double average_decay,
                             const comm::Communicator& comm) {
-    BLISS_EXPECT(std::ssize(gradients) == size(), "a gradient for every value");
-    const std::int64_t pieces = (size() + k_piece - 1) / k_piece;
-    const auto in_pieces = [&](const auto& work) {
-        tile::for_each_on_one_thread(pieces, [&](std::int64_t k) { work(k, k * k_piece, std::min(size(), (k + 1) * k_piece)); });
-    };
-    std::vector<double> squares(static_cast<std::size_t>(pieces));
-    in_pieces([&](std::int64_t piece, std::int64_t begin, std::int64_t end) {
-        double sum = 0;
-        for (std::int64_t k = begin; k < end; ++k)
-            sum += static_cast<double>(gradients[static_cast<std::size_t>(k)]) * gradients[static_cast<std::size_t>(k)];
-        squares[static_cast<std::size_t>(piece)] = sum;
-    });
-    const double norm = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
+    BLISS_EXPECT(gradients.numel() == size() && gradients.device() == values_.device(), "a gradient for every value");
+    double norm = norm_of(gradients);
+    if (!gradients.is_cpu()) comm.broadcast(norm);  // GPUs of two kinds add it up in other orders
     if (!std::isfinite(norm)) return norm;
     ++step_;
+    const Rates now = rates(norm, norm_limit, learning_rate, average_decay);
+    take_in(gradients, now);
+    orthogonalize(gradients, comm);
+    move(now);
+    return norm;
+}
 
-    const auto scale = static_cast<float>(norm > norm_limit ? norm_limit / norm : 1);
-    const auto correction1 = static_cast<float>(1 / (1 - std::pow(k_beta1, static_cast<double>(step_))));
-    const auto correction2 = static_cast<float>(1 / (1 - std::pow(k_beta2, static_cast<double>(step_))));
-    float* const gradient = gradients.data();
+FlatParameters::Rates FlatParameters::rates(double norm, double norm_limit, double learning_rate, double average_decay) const {
+    const auto steps = static_cast<double>(step_);
+    // Early on the average follows the weights closely, so that it forgets the random start.
+    const double decay = std::min(average_decay, (1 + steps) / (10 + steps));
+    return {.gradient_scale = static_cast<float>(norm > norm_limit ? norm_limit / norm : 1),
+            .correction1 = static_cast<float>(1 / (1 - std::pow(k_beta1, steps))),
+            .correction2 = static_cast<float>(1 / (1 - std::pow(k_beta2, steps))),
+            .learning_rate = static_cast<float>(learning_rate),
+            .average_share = static_cast<float>(1 - decay)};
+}
+
+void FlatParameters::take_in(const at::Tensor& gradients, const Rates& rates) {
+    if (!gradients.is_cpu()) {
+        gradients.mul_(rates.gradient_scale);
+        first_moment_.lerp_(gradients, 1 - k_beta1);
+        second_moment_.mul_(k_beta2).addcmul_(gradients, gradients, 1 - k_beta2);
+        torch::div_out(update_, first_moment_ * rates.correction1, (second_moment_ * rates.correction2).sqrt_().add_(k_epsilon));
+        return;
+    }
+    float* const gradient = gradients.data_ptr<float>();
     float* const first = first_moment_.data_ptr<float>();
     float* const second = second_moment_.data_ptr<float>();
     float* const update = update_.data_ptr<float>();
-    in_pieces([&](std::int64_t, std::int64_t begin, std::int64_t end) {  // Adam's step
+    in_pieces(size(), [&](std::int64_t, std::int64_t begin, std::int64_t end) {
         for (std::int64_t k = begin; k < end; ++k) {
-            const float g = gradient[k] *= scale;
+            const float g = gradient[k] *= rates.gradient_scale;
             first[k] += (1 - k_beta1) * (g - first[k]);
             second[k] = k_beta2 * second[k] + (1 - k_beta2) * g * g;
-            update[k] = first[k] * correction1 / (std::sqrt(second[k] * correction2) + k_epsilon);
+            update[k] = first[k] * rates.correction1 / (std::sqrt(second[k] * rates.correction2) + k_epsilon);
         }
     });
-    const at::Tensor of_gradients = torch::from_blob(gradient, {size()});
+}
+
+void FlatParameters::orthogonalize(const at::Tensor& gradients, const comm::Communicator& comm) {
     const std::vector<std::vector<Matrix>> shares = shared_over(comm.size());
     const std::vector<Matrix>& mine = shares[static_cast<std::size_t>(comm.rank())];
     tile::for_each_on_one_thread(std::ssize(mine), [&](std::int64_t k) {
@@ -116,30 +152,37 @@ double FlatParameters::step(std::span<float> gradients, double learning_rate, do
             return block.slice(0, matrix.offset, matrix.offset + matrix.size()).view({matrix.rows, matrix.cols});
         };
         const double size = k_matrix_step * std::sqrt(static_cast<double>(std::max(matrix.rows, matrix.cols)));
-        part(update_).copy_(orthogonalized(torch::lerp(part(of_gradients), part(first_moment_), k_beta1))).mul_(size);
+        part(update_).copy_(orthogonalized(torch::lerp(part(gradients), part(first_moment_), k_beta1))).mul_(size);
     });
-    if (comm.size() > 1) {
-        std::vector<float> numbers;
-        for (const Matrix& matrix : mine) numbers.insert(numbers.end(), update + matrix.offset, update + matrix.offset + matrix.size());
-        numbers = comm.gather_v(numbers);
-        auto from = numbers.begin();
-        for (const Matrix& matrix : shares | std::views::join) {
-            std::copy_n(from, matrix.size(), update + matrix.offset);
-            from += matrix.size();
-        }
+    if (comm.size() == 1) return;
+    at::Tensor update = update_.cpu();  // itself, on cores
+    float* const at = update.data_ptr<float>();
+    std::vector<float> numbers;
+    for (const Matrix& matrix : mine) numbers.insert(numbers.end(), at + matrix.offset, at + matrix.offset + matrix.size());
+    numbers = comm.gather_v(numbers);
+    auto from = numbers.begin();
+    for (const Matrix& matrix : shares | std::views::join) {
+        std::copy_n(from, matrix.size(), at + matrix.offset);
+        from += matrix.size();
     }
-    // Early on the average follows the weights closely, so that it forgets the random start.
-    const double decay = std::min(average_decay, (1.0 + static_cast<double>(step_)) / (10.0 + static_cast<double>(step_)));
-    const auto rate = static_cast<float>(learning_rate), share = static_cast<float>(1 - decay);
+    if (!update_.is_cpu()) update_.copy_(update);
+}
+
+void FlatParameters::move(const Rates& rates) {
+    if (!values_.is_cpu()) {
+        values_.sub_(update_, rates.learning_rate);
+        average_.lerp_(values_, rates.average_share);
+        return;
+    }
+    const float* const update = update_.data_ptr<float>();
     float* const value = values_.data_ptr<float>();
     float* const average = average_.data_ptr<float>();
-    in_pieces([&](std::int64_t, std::int64_t begin, std::int64_t end) {
+    in_pieces(size(), [&](std::int64_t, std::int64_t begin, std::int64_t end) {
         for (std::int64_t k = begin; k < end; ++k) {
-            value[k] -= rate * update[k];
-            average[k] += share * (value[k] - average[k]);
+            value[k] -= rates.learning_rate * update[k];
+            average[k] += rates.average_share * (value[k] - average[k]);
         }
     });
-    return norm;
 }
 
 void FlatParameters::swap_average() {

@@ -4,21 +4,21 @@
 
 #include <torch/torch.h>
 
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace bliss::training {
 
-/// All parameters of a network in one block of memory, with the state of its optimiser and their average. The network's own tensors become
-/// views.
+/// All parameters of a network in one block of memory, with the state of its optimiser and their average. The network moves to the device,
+/// and its own tensors become views.
 class FlatParameters {
 public:
-    explicit FlatParameters(torch::nn::Module& network);
+    explicit FlatParameters(torch::nn::Module& network, c10::Device device = torch::kCPU);
 
     [[nodiscard]] at::Tensor& values() { return values_; }
     [[nodiscard]] std::int64_t size() const { return values_.numel(); }
+    [[nodiscard]] c10::Device device() const { return values_.device(); }
 
     /// Makes the parameters of a network of the same kind views of these values, with gradients of their own: several threads can then each
     /// have such a copy. @return its gradients, in one block like the values
@@ -27,8 +27,8 @@ public:
     /// Scales the gradients to the norm limit, takes a step, moves the average. Weight matrices (a convolution's rows are its
     /// output channels) take a step of Muon, with Nesterov momentum; all else one of Adam. Where the gradients are not finite nothing
     /// changes. Ranks share the matrices; the bits depend on neither ranks nor threads.
-    /// @param gradients (size()), the same on all ranks, are changed @return norm before scaling @collective
-    double step(std::span<float> gradients, double learning_rate, double norm_limit, double average_decay, const comm::Communicator& comm);
+    /// @param gradients (size()) float, on the device, the same on all ranks; they are changed @return norm before scaling @collective
+    double step(const at::Tensor& gradients, double learning_rate, double norm_limit, double average_decay, const comm::Communicator& comm);
 
     /// Exchanges the weights with their average, and back.
     void swap_average();
@@ -47,6 +47,19 @@ private:
 
         [[nodiscard]] std::int64_t size() const { return rows * cols; }
     };
+
+    /// What a step's elementwise parts need.
+    struct Rates {
+        float gradient_scale, correction1, correction2, learning_rate, average_share;
+    };
+    [[nodiscard]] Rates rates(double norm, double norm_limit, double learning_rate, double average_decay) const;
+
+    /// Scales the gradients, moves the moments on, and makes `update_` Adam's step.
+    void take_in(const at::Tensor& gradients, const Rates& rates);
+    /// Puts the steps of this rank's matrices into `update_`, then all ranks'. @collective
+    void orthogonalize(const at::Tensor& gradients, const comm::Communicator& comm);
+    /// Moves the weights and their average.
+    void move(const Rates& rates);
 
     /// Which matrices each rank takes the step of, about as much work for each.
     [[nodiscard]] std::vector<std::vector<Matrix>> shared_over(int ranks) const;

@@ -1,5 +1,6 @@
 #include "bliss/training/galaxies.hpp"
 
+#include "bliss/comm/pending_sum.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/core/interrupt.hpp"
 #include "bliss/core/statistics.hpp"
@@ -130,15 +131,14 @@ private:
 
     /// Adds up the gradients of a network over threads and ranks, takes a step, and clears them.
     void take_step(FlatParameters& network, ThreadGradients VaeCopy::* of_copy, std::int64_t steps, std::int64_t step) {
-        ExactSums total{static_cast<std::size_t>(network.size()), k_gradient_bits};
-        std::vector<const ExactSums*> of_threads;
+        GradientSums total{network.size(), k_gradient_bits, torch::kCPU};
+        std::vector<const GradientSums*> of_threads;
         copies_.for_all([&](VaeCopy& copy) { of_threads.push_back(&(copy.*of_copy).sums()); });
-        begin_sum(total, of_threads, comm_)->wait();
+        total.sum_of(of_threads);
+        comm::PendingSum{comm_, total.on_host()}.wait();
         copies_.for_all([&](VaeCopy& copy) { (copy.*of_copy).clear(); });
-        std::vector<float> gradients(total.size());
-        total.read(gradients);
         const double rate = cosine_schedule(config_.learning_rate, config_.warmup_steps, steps, k_final_rate_share, step);
-        network.step(gradients, rate, k_gradient_norm_limit, k_average_decay, comm_);
+        network.step(total.read(), rate, k_gradient_norm_limit, k_average_decay, comm_);
     }
 
     /// @return whether to go on: nobody asked the program to stop @throws Error on all ranks where a gradient was not finite. @collective

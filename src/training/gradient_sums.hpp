@@ -1,6 +1,5 @@
 #pragma once
 
-#include "bliss/comm/pending_sum.hpp"
 #include "bliss/core/exact_sums.hpp"
 #include "bliss/tile/one_thread.hpp"
 #include "flat_parameters.hpp"
@@ -9,33 +8,60 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 namespace bliss::training {
+
+/// ExactSums of gradients where these are: in the host's memory, or a GPU's.
+class GradientSums {
+public:
+    /// @param fraction_bits see ExactSums
+    GradientSums(std::int64_t size, int fraction_bits, c10::Device device);
+
+    void clear();
+    /// @param gradients (size), on the device @return whether all are finite and within the range; where not, nothing is added
+    [[nodiscard]] bool add(const at::Tensor& gradients);
+    /// Becomes the sum of others.
+    void sum_of(const std::vector<const GradientSums*>& others);
+    /// @return (size) float, on the device
+    [[nodiscard]] at::Tensor read() const;
+
+    /// The integers, to be added up over ranks: of the host ...
+    [[nodiscard]] std::span<std::int64_t> on_host() { return host_->integers(); }
+    /// ... or of the GPU (size); undefined where they are on the host.
+    [[nodiscard]] at::Tensor on_device() const { return device_; }
+
+private:
+    std::optional<ExactSums> host_;
+    at::Tensor device_;
+    std::int64_t size_;
+    int fraction_bits_;
+};
+
+/// What GradientSums does on a GPU, in operations on whole tensors. @return whether all terms could be added
+[[nodiscard]] bool add_exactly(at::Tensor& integers, const at::Tensor& terms, int fraction_bits);
 
 /// The gradients of one network in one thread's copy of it: of a piece of work, and the sum over pieces.
 class ThreadGradients {
 public:
     /// Makes the copy's parameters views of the weights. @param fraction_bits see ExactSums
     ThreadGradients(const FlatParameters& weights, torch::nn::Module& copy, int fraction_bits)
-        : block_{weights.bind(copy)}, sums_{static_cast<std::size_t>(weights.size()), fraction_bits} {}
+        : block_{weights.bind(copy)}, sums_{weights.size(), fraction_bits, block_.device()} {}
 
     /// Before a piece's backward pass.
     void begin_piece() { block_.zero_(); }
     /// After it. @return whether the gradients are finite; where not they are not added
-    [[nodiscard]] bool end_piece() { return sums_.add({block_.data_ptr<float>(), static_cast<std::size_t>(block_.numel())}); }
+    [[nodiscard]] bool end_piece() { return sums_.add(block_); }
 
     void clear() { sums_.clear(); }
-    [[nodiscard]] const ExactSums& sums() const { return sums_; }
+    [[nodiscard]] const GradientSums& sums() const { return sums_; }
 
 private:
     at::Tensor block_;
-    ExactSums sums_;
+    GradientSums sums_;
 };
-
-/// Begins to add up a network's gradients over threads and ranks. @param total gets the sums @collective
-[[nodiscard]] std::unique_ptr<comm::PendingSum> begin_sum(ExactSums& total, const std::vector<const ExactSums*>& of_threads,
-                                                          const comm::Communicator& comm);
 
 /// What each thread has of its own, made when the thread first needs it.
 template <class T>

@@ -11,14 +11,14 @@ namespace {
 /// Convolutions in bfloat16 while it lives, where asked for; weights and everything else stay float32.
 class MixedPrecision {
 public:
-    explicit MixedPrecision(bool on) : on_{on} {
+    MixedPrecision(bool on, c10::Device device) : on_{on}, device_{device.type()} {
         if (!on_) return;
-        at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-        at::autocast::set_autocast_enabled(at::kCPU, true);
+        at::autocast::set_autocast_dtype(device_, at::kBFloat16);
+        at::autocast::set_autocast_enabled(device_, true);
     }
     ~MixedPrecision() {
         if (!on_) return;
-        at::autocast::set_autocast_enabled(at::kCPU, false);
+        at::autocast::set_autocast_enabled(device_, false);
         at::autocast::clear_cache();
     }
     MixedPrecision(const MixedPrecision&) = delete;
@@ -26,6 +26,7 @@ public:
 
 private:
     bool on_;
+    c10::DeviceType device_;
 };
 
 }  // namespace
@@ -43,8 +44,11 @@ void LossSums::add(const LossSums& other) {
 }
 
 Learner::Learner(const TrainingConfig& config, std::int64_t latents, std::span<const FlatParameters> parameters, bool bfloat16)
-    : config_{config}, bfloat16_{bfloat16} {
-    const auto bind = [&](torch::nn::Module& network) { gradients_.emplace_back(parameters[gradients_.size()], network, k_gradient_bits); };
+    : config_{config}, bfloat16_{bfloat16}, device_{parameters.front().device()} {
+    const auto bind = [&](torch::nn::Module& network) {
+        network.to(device_);
+        gradients_.emplace_back(parameters[gradients_.size()], network, k_gradient_bits);
+    };
     detection_ = encoder::DetectionEncoder{config.encoder};
     bind(*detection_);
     sources_ = encoder::SourceEncoder{config.encoder, latents};
@@ -66,7 +70,7 @@ void Learner::detect(Piece& piece, const Whole* whole) {
     const Batch& batch = piece.batch;
     at::Tensor raw;
     {
-        const MixedPrecision mixed{bfloat16_};
+        const MixedPrecision mixed{bfloat16_, device_};
         const at::Tensor tiles = detection_->trunk(batch.features, batch.conditions).flatten(1, 2);
         raw = detection_->head(tiles, batch.context, batch.conditions);
     }
@@ -89,7 +93,7 @@ void Learner::describe_sources(Piece& piece, const Whole* whole) {
     const SourceBatch picked =
         pick_sources(piece.batch, piece.posterior, GivenAs::mixed, static_cast<std::size_t>(config_.sources_per_image));
     const encoder::SourcePosterior q = [&] {
-        const MixedPrecision mixed{bfloat16_};
+        const MixedPrecision mixed{bfloat16_, device_};
         return sources_->forward(picked.windows).first(picked.is_star.size(0));
     }();
     at::Tensor loss = type_loss(q.star_logits, picked.is_star, picked.weight);

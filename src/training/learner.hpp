@@ -34,7 +34,7 @@ enum NetworkKind : std::size_t { detection_network, source_network };
 /// The networks of one thread: the weights are those of all threads, the gradients its own. Not for two threads at once.
 class Learner {
 public:
-    /// @param latents of the learnt galaxies, or 0 @param parameters of each network, by kind
+    /// @param latents of the learnt galaxies, or 0 @param parameters of each network, by kind; where they are, all is computed
     Learner(const TrainingConfig& config, std::int64_t latents, std::span<const FlatParameters> parameters, bool bfloat16);
 
     /// What the sums of gradients are divided by: numbers of the whole step, not of a piece.
@@ -47,7 +47,7 @@ public:
     void describe_sources(Piece& piece, const Whole* whole);
 
     /// Gradients since the last `clear`, of a network.
-    [[nodiscard]] const ExactSums& gradients(NetworkKind kind) const { return gradients_[kind].sums(); }
+    [[nodiscard]] const GradientSums& gradients(NetworkKind kind) const { return gradients_[kind].sums(); }
     void clear();
 
 private:
@@ -56,6 +56,7 @@ private:
 
     const TrainingConfig& config_;
     bool bfloat16_;
+    c10::Device device_;
     encoder::DetectionEncoder detection_{nullptr};
     encoder::SourceEncoder sources_{nullptr};
     std::vector<ThreadGradients> gradients_;  ///< of each network

@@ -43,6 +43,8 @@ SlotLikelihood slot_likelihood(const encoder::TilePosterior& q, const Labels& la
         truth_at[1][i][0] = s.v;
         truth_at[2][i][0] = s.ln_flux_e;
     }
+    tile = tile.to(q.u_mean.device());
+    truth = truth.to(q.u_mean.device());
     const auto pick = [&](const at::Tensor& parameter) { return parameter.select(1, slot).index_select(0, tile); };  // (n, C)
     const at::Tensor log_weight = pick(q.log_weight);
     const at::Tensor location = encoder::log_truncated_normal(truth[0], pick(q.u_mean), pick(q.u_sd)) +
@@ -83,10 +85,10 @@ at::Tensor log_likelihood_of_set(const encoder::TilePosterior& q, const Labels& 
 
 DetectionLoss detection_loss(const encoder::TilePosterior& q, const Labels& labels) {
     DetectionLoss loss;
-    loss.count = torch::nn::functional::cross_entropy(q.count_logits, labels.count,
+    loss.count = torch::nn::functional::cross_entropy(q.count_logits, labels.count.to(q.count_logits.device()),
                                                       torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum));
-    loss.location = torch::zeros({});
-    loss.flux = torch::zeros({});
+    loss.location = torch::zeros({}, q.u_mean.options().requires_grad(false));
+    loss.flux = torch::zeros_like(loss.location);
     for (const auto& [n, tiles] : group_by_count(labels)) {
         if (n == 1) {
             const SlotLikelihood one = slot_likelihood(q, labels, column(tiles, 0), encoder::slot_index(1, 0));

@@ -104,7 +104,7 @@ void say_progress(const TrainingConfig& config, const nlohmann::json& line, doub
 
 bool Validations::add(const StepReport& report) {
     last = to_json(report, "validation_");
-    const bool better = best_step < 0 || report.loss_all < best;
+    const bool better = !report.skipped && (best_step < 0 || report.loss_all < best);
     since_best = better ? 0 : since_best + 1;
     if (!better) return false;
     best = report.loss_all;
@@ -113,14 +113,15 @@ bool Validations::add(const StepReport& report) {
 }
 
 std::string Validations::to_text() const {
-    return nlohmann::json{{"last", last}, {"best", best}, {"best_step", best_step}, {"since_best", since_best}, {"finished", finished}}
+    return nlohmann::json{{"last", last},           {"model", model},           {"best", best},
+                          {"best_step", best_step}, {"since_best", since_best}, {"finished", finished}}
         .dump();
 }
 
 Validations Validations::from_text(const std::string& text) {
     try {
         const nlohmann::json from = nlohmann::json::parse(text);
-        return {from.at("last"), from.at("best"), from.at("best_step"), from.at("since_best"), from.at("finished")};
+        return {from.at("last"), from.at("model"), from.at("best"), from.at("best_step"), from.at("since_best"), from.at("finished")};
     } catch (const nlohmann::json::exception& error) {
         throw DataError(fmt::format("the checkpoint's validations cannot be read ({}); use --fresh to start over", error.what()));
     }

@@ -58,14 +58,17 @@ void say_progress(const TrainingConfig& config, const nlohmann::json& line, doub
 
 /// What a training knows of its validations; kept in checkpoints.
 struct Validations {
-    nlohmann::json last = nlohmann::json::object();  ///< losses by name; none yet: empty
-    double best = 0;                                 ///< least sum of all losses, nats a tile
-    std::int64_t best_step = -1;                     ///< of that; none yet: -1
-    std::int64_t since_best = 0;                     ///< validations after it
-    bool finished = false;                           ///< the training is done, and its last checkpoint is the best one's
+    nlohmann::json last = nlohmann::json::object();   ///< losses by name; none yet: empty
+    nlohmann::json model = nlohmann::json::object();  ///< of the weights that a finished training ends with, where they are not the last
+    double best = 0;                                  ///< least sum of all losses, nats a tile
+    std::int64_t best_step = -1;                      ///< of that; none yet: -1
+    std::int64_t since_best = 0;                      ///< validations after it
+    bool finished = false;                            ///< the training is done, and its last checkpoint is the best one's
 
-    /// @return whether it is the best so far
+    /// @return whether it is the best so far; one without what was not finite is not
     bool add(const StepReport& report);
+    /// Of the weights as they are, for the model's card.
+    [[nodiscard]] std::string card() const { return (model.empty() ? last : model).dump(); }
 
     [[nodiscard]] std::string to_text() const;
     /// @throws DataError

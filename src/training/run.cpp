@@ -10,6 +10,7 @@
 #include "checkpoint_folder.hpp"
 #include "galaxy_stage.hpp"
 #include "progress.hpp"
+#include "sum_engine.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -35,20 +36,33 @@ void check_not_replaced(const fs::path& decoder, const fs::path& output) {
         fmt::format("galaxies.model: {} is what this run would replace; give another --output, or a copy of the file", output.string()));
 }
 
+/// Takes the weights that validated best. @return whether they are others than the last @collective
+bool take_best(Trainer& trainer, const TrainingConfig& config, const fs::path& best, const comm::Communicator& comm, std::int64_t step) {
+    if (step < 0 || step == trainer.steps_done()) return false;
+    std::string problem;
+    if (comm.rank() == 0) problem = problem_with_checkpoint(best, config, step);
+    comm.broadcast(problem);
+    if (!problem.empty()) {
+        spdlog::warn("{}; the weights of step {} are taken, though those of step {} validated better", problem, trainer.steps_done(), step);
+        return false;
+    }
+    spdlog::warn("the weights of step {} are taken, which validated better than those of step {}", step, trainer.steps_done());
+    comm::agree_on(comm, [&] { (void)trainer.load_checkpoint(best); });
+    return true;
+}
+
 /// The last that is done to the weights: those that validated best are taken, and their widths fitted. A run that has done this is
 /// finished. @collective
-void finish(Trainer& trainer, const fs::path& best, const comm::Communicator& comm, Validations& validations) {
-    if (validations.best_step >= 0 && validations.best_step != trainer.steps_done()) {
-        spdlog::warn("the weights of step {} are taken, which validated better than those of step {}", validations.best_step,
-                     trainer.steps_done());
-        comm::agree_on(comm, [&] { (void)trainer.load_checkpoint(best); });
-    }
+void finish(Trainer& trainer, const TrainingConfig& config, const fs::path& best, const comm::Communicator& comm,
+            Validations& validations) {
+    const bool others = take_best(trainer, config, best, comm, validations.best_step);
     const WidthReport widths = trainer.fit_widths();
     if (widths.sources > 0) {
         spdlog::info("widths fitted to {:.0f} sources: location and flux {:.4f} -> {:.4f} nats a source", widths.sources, widths.before,
                      widths.after);
-        if (validations.best_step >= 0) validations.last = to_json(trainer.validate(), "validation_");
     }
+    if (config.validation_images > 0 && (others || widths.sources > 0)) validations.model = to_json(trainer.validate(), "validation_");
+    trainer.check_ranks();
     validations.finished = true;
 }
 
@@ -63,7 +77,10 @@ RunSummary run(const TrainingConfig& asked, const RunOptions& options, const com
     const double tiles_per_step = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
 
     // What cannot be done is refused before anything is removed or replaced.
-    (void)encoder::choose_precision(config.precision, comm);
+    const c10::Device device = encoder::choose_device(config.device, comm);
+    const bool bfloat16 = encoder::choose_precision(config.precision, comm, device) == encoder::Precision::bfloat16;
+    spdlog::info("networks on {} in {}; gradients are added up over {} rank(s) by {}", device.is_cuda() ? "GPUs" : "cores",
+                 bfloat16 ? "bfloat16" : "float32", comm.size(), sums_by_nccl(config.gradient_sums, device, comm) ? "NCCL" : "MPI");
     std::optional<encoder::Galaxies> named = named_galaxies(config, options, comm);
     if (named) config.galaxies.vae = named->config;
     const bool named_model = named.has_value();
@@ -112,7 +129,7 @@ RunSummary run(const TrainingConfig& asked, const RunOptions& options, const com
 
     const auto start = Clock::now();
     const std::int64_t first_step = trainer.steps_done();
-    std::int64_t step = first_step, last_saved = first_step;
+    std::int64_t step = first_step, last_saved = first_step, skipped = trainer.steps_skipped();
     MetricsWindow window;
     for (bool stop = false; !stop && !validations.finished;) {
         window.add(trainer.step());
@@ -129,7 +146,8 @@ RunSummary run(const TrainingConfig& asked, const RunOptions& options, const com
             comm::agree_on(comm, [&] {
                 if (root) trainer.save_checkpoint(checkpoints.best(), validations.to_text());
             });
-        if (last) finish(trainer, checkpoints.best(), comm, validations);
+        skipped = trainer.steps_skipped();
+        if (last) finish(trainer, config, checkpoints.best(), comm, validations);
         window.leave_out(Clock::now() - stepped);
         comm::agree_on(comm, [&] {
             if (!root) return;
@@ -140,18 +158,21 @@ RunSummary run(const TrainingConfig& asked, const RunOptions& options, const com
                     line.update(validations.last);
                     spdlog::info("validation: {}", validations.last.dump());
                 }
+                if (!validations.model.empty()) {
+                    for (const auto& [name, loss] : validations.model.items()) line["model_" + name] = loss;
+                    spdlog::info("validation of the model: {}", validations.model.dump());
+                }
                 metrics.append(line);
             }
             if (save) {
-                trainer.save_model(model, validations.last.dump());  // usable while the training goes on
+                trainer.save_model(model, validations.card());  // usable while the training goes on
                 checkpoints.replace(last_saved, config.keep_checkpoints,
                                     [&](const fs::path& path) { trainer.save_checkpoint(path, validations.to_text()); });
                 last_saved = step;
             }
         });
     }
-    spdlog::info("trained {} steps in {:.0f} s, {} left out in all: {}", step - first_step, seconds_since(start), trainer.steps_skipped(),
-                 model.string());
+    spdlog::info("trained {} steps in {:.0f} s, {} left out in all: {}", step - first_step, seconds_since(start), skipped, model.string());
     return {step, validations.finished ? 0 : config.steps - step};
 }
 

@@ -34,7 +34,11 @@ void timed(double& seconds, const Work& work) {
     seconds += seconds_since(start);
 }
 
-/// Means of the losses of pieces.
+bool any_not_finite(const std::vector<LossSums>& pieces) {
+    return std::ranges::any_of(pieces, [](const LossSums& of_piece) { return of_piece.not_finite != 0; });
+}
+
+/// Means of the losses of pieces, without those that are not finite.
 StepReport report_of(const std::vector<LossSums>& pieces) {
     LossSums all;
     for (const LossSums& piece : pieces) {
@@ -64,17 +68,21 @@ void StepTimes::add(const StepTimes& other) {
 }
 
 Trainer::Impl::Impl(const TrainingConfig& settings, const comm::Communicator& communicator, std::optional<encoder::Galaxies> galaxies)
-    : config{settings}, comm{communicator.duplicate()}, model{[&] {
+    : config{settings},
+      comm{communicator.duplicate()},
+      device{encoder::choose_device(settings.device, comm)},
+      engine{make_sum_engine(settings.gradient_sums, device, comm)},
+      model{[&] {
           torch::manual_seed(static_cast<std::uint64_t>(settings.seed));
           return encoder::Model{settings.encoder, std::move(galaxies)};
       }()} {
-    parameters.emplace_back(*model.detection);
-    parameters.emplace_back(*model.sources);
+    parameters.emplace_back(*model.detection, device);
+    parameters.emplace_back(*model.sources, device);
     for (FlatParameters& of_network : parameters) {
-        broadcast(of_network.values());
-        gradients.emplace_back(static_cast<std::size_t>(of_network.size()), k_gradient_bits);
+        for (const auto& [name, block] : of_network.state()) broadcast(block);
+        gradients.emplace_back(of_network.size(), k_gradient_bits, device);
     }
-    bfloat16 = encoder::choose_precision(config.precision, comm) == encoder::Precision::bfloat16;
+    bfloat16 = encoder::choose_precision(config.precision, comm, device) == encoder::Precision::bfloat16;
     model.prior = config.simulator.prior;
     if (model.galaxies) galaxy_decoder = model.galaxies->decoder->exported();
 }
@@ -91,10 +99,11 @@ std::vector<ImageRange> Trainer::Impl::pieces_of_step(std::uint32_t step) const 
     struct Share {
         ImageRange images;
         double work;
+        std::int64_t rank;
     };
     std::vector<Share> pieces;
     for (std::int64_t first = 0; first < config.images_per_step; first += config.images_at_once) {
-        Share piece{{first, std::min(config.images_at_once, config.images_per_step - first)}, 0};
+        Share piece{{first, std::min(config.images_at_once, config.images_per_step - first)}, 0, 0};
         for (std::int64_t k = 0; k < piece.images.count; ++k) {
             const double rate = simulator::conditions_of(config.simulator, samples(step, first + k)).sources_per_tile;
             piece.work += 1 + k_work_of_sources * rate / mean_rate(config.simulator.conditions);
@@ -103,11 +112,14 @@ std::vector<ImageRange> Trainer::Impl::pieces_of_step(std::uint32_t step) const 
     }
     std::ranges::stable_sort(pieces, std::ranges::greater{}, &Share::work);
     std::vector<double> work(static_cast<std::size_t>(comm.size()));
+    for (Share& piece : pieces) {
+        piece.rank = std::ranges::min_element(work) - work.begin();
+        work[static_cast<std::size_t>(piece.rank)] += piece.work;
+    }
+    comm.broadcast(pieces);  // as rank 0 has it: processors round differently
     std::vector<ImageRange> mine;
     for (const Share& piece : pieces) {
-        const auto least = std::ranges::min_element(work) - work.begin();
-        work[static_cast<std::size_t>(least)] += piece.work;
-        if (least == comm.rank()) mine.push_back(piece.images);
+        if (piece.rank == comm.rank()) mine.push_back(piece.images);
     }
     return mine;
 }
@@ -136,23 +148,25 @@ void Trainer::Impl::for_each_piece(std::size_t pieces, const Work& work) {
 }
 
 Batch Trainer::Impl::make_batch(std::uint32_t step, const ImageRange& images) const {
-    return training::make_batch(config, decoder(), samples(step, images.first), images.count);
+    return training::make_batch(config, decoder(), samples(step, images.first), images.count, device);
 }
 
-std::unique_ptr<comm::PendingSum> Trainer::Impl::begin_sum(NetworkKind kind) {
-    std::vector<const ExactSums*> of_threads;
+std::unique_ptr<PendingGradients> Trainer::Impl::begin_sum(NetworkKind kind) {
+    std::vector<const GradientSums*> of_threads;
     learners.for_all([&](const Learner& learner) { of_threads.push_back(&learner.gradients(kind)); });
-    return training::begin_sum(gradients[kind], of_threads, comm);
+    gradients[kind].sum_of(of_threads);
+    return engine->begin(gradients[kind]);
 }
 
 void Trainer::Impl::swap_averages() {
     for (FlatParameters& of_network : parameters) of_network.swap_average();
 }
 
-void Trainer::Impl::broadcast(at::Tensor& block) const {
-    std::vector<float> values(block.data_ptr<float>(), block.data_ptr<float>() + block.numel());
+void Trainer::Impl::broadcast(const at::Tensor& block) const {
+    const at::Tensor plain = block.cpu();
+    std::vector<float> values(plain.data_ptr<float>(), plain.data_ptr<float>() + plain.numel());
     comm.broadcast(values);
-    std::copy(values.begin(), values.end(), block.data_ptr<float>());
+    block.copy_(torch::tensor(values));
 }
 
 Trainer::Trainer(const TrainingConfig& config, const comm::Communicator& comm, std::optional<encoder::Galaxies> galaxies) {
@@ -180,7 +194,7 @@ StepReport Trainer::step() {
     std::vector<StepTimes> times(images.size());
     self.learners.for_all([](Learner& learner) { learner.clear(); });
     // A network's gradients travel while the next one computes.
-    std::vector<std::unique_ptr<comm::PendingSum>> sums;
+    std::vector<std::unique_ptr<PendingGradients>> sums;
     self.for_each_piece(images.size(), [&](Learner& learner, std::size_t k) {
         timed(times[k].simulate_s, [&] { pieces[k].batch = self.make_batch(static_cast<std::uint32_t>(self.steps_done), images[k]); });
         timed(times[k].detect_s, [&] { learner.detect(pieces[k], &whole); });
@@ -200,16 +214,14 @@ StepReport Trainer::step() {
         report.times.wait_s += sum->wait();
         report.times.sum_s += sum->took_s();
     }
-    report.skipped = std::ranges::any_of(losses, [](const LossSums& of_piece) { return of_piece.not_finite != 0; });
+    report.skipped = any_not_finite(losses);
     if (report.skipped) {
         comm::agree_on(self.comm, [&] { self.skip(losses); });
     } else {
         timed(report.times.optimise_s, [&] {
             for (std::size_t kind = 0; kind < self.parameters.size(); ++kind) {
-                std::vector<float> gradients(self.gradients[kind].size());
-                self.gradients[kind].read(gradients);
-                const double norm = self.parameters[kind].step(gradients, report.learning_rate, config.gradient_norm_limit,
-                                                               config.weight_average_decay, self.comm);
+                const double norm = self.parameters[kind].step(self.gradients[kind].read(), report.learning_rate,
+                                                               config.gradient_norm_limit, config.weight_average_decay, self.comm);
                 if (kind == detection_network) report.gradient_norm = norm;
             }
         });
@@ -250,7 +262,9 @@ StepReport Trainer::validate() {
         losses[k] = piece.sums;
     });
     self.swap_averages();
-    StepReport report = report_of(self.gather(images, losses));
+    losses = self.gather(images, losses);
+    StepReport report = report_of(losses);
+    report.skipped = any_not_finite(losses);
     report.step = self.steps_done;
     return report;
 }
@@ -259,7 +273,7 @@ WidthReport Trainer::fit_widths() {
     Impl& self = *impl_;
     if (self.config.encoder.width_terms == 0 || self.config.width_images == 0) return {};
     self.swap_averages();
-    WidthStage stage{self.model.detection};
+    WidthStage stage{self.model.detection, self.config.encoder};
     const std::vector<ImageRange> images = self.pieces_of(self.config.width_images);
     std::vector<WidthStage::Answers> answers(images.size());
     self.for_each_piece(images.size(),
@@ -273,7 +287,10 @@ void Trainer::check_ranks() const {
     if (impl_->comm.size() == 1) return;
     Checksum sum;
     for (const FlatParameters& of_network : impl_->parameters) {
-        for (const auto& [name, block] : of_network.state()) sum.add({static_cast<const std::byte*>(block.data_ptr()), block.nbytes()});
+        for (const auto& [name, block] : of_network.state()) {
+            const at::Tensor plain = block.cpu();
+            sum.add({static_cast<const std::byte*>(plain.data_ptr()), plain.nbytes()});
+        }
     }
     const std::vector<std::uint64_t> of_ranks = impl_->comm.all_gather(sum.value());
     std::vector<std::size_t> others;

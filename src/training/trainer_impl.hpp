@@ -2,6 +2,7 @@
 
 #include "bliss/training/trainer.hpp"
 #include "learner.hpp"
+#include "sum_engine.hpp"
 
 #include <memory>
 #include <optional>
@@ -16,6 +17,11 @@ struct ImageRange {
 
 struct Trainer::Impl {
     Impl(const TrainingConfig& settings, const comm::Communicator& communicator, std::optional<encoder::Galaxies> galaxies);
+
+    /// Where the networks compute, and in what: bits depend on it.
+    [[nodiscard]] std::string computed() const {
+        return std::string{device.is_cuda() ? "GPUs" : "cores"} + (bfloat16 ? " in bfloat16" : " in float32");
+    }
 
     [[nodiscard]] const simulator::GalaxyDecoder* decoder() const { return galaxy_decoder ? &*galaxy_decoder : nullptr; }
 
@@ -38,21 +44,23 @@ struct Trainer::Impl {
     [[nodiscard]] std::vector<LossSums> gather(const std::vector<ImageRange>& images, const std::vector<LossSums>& mine) const;
 
     /// Begins to add up a network's gradients into `gradients`. @collective
-    [[nodiscard]] std::unique_ptr<comm::PendingSum> begin_sum(NetworkKind kind);
+    [[nodiscard]] std::unique_ptr<PendingGradients> begin_sum(NetworkKind kind);
 
     /// Says which images a step is left out for. @throws Error where these are too many steps
     void skip(const std::vector<LossSums>& losses);
 
     void swap_averages();
     /// Gives rank 0's numbers to all ranks. @collective
-    void broadcast(at::Tensor& block) const;
+    void broadcast(const at::Tensor& block) const;
 
     TrainingConfig config;
     comm::Communicator comm;
+    c10::Device device;
+    std::unique_ptr<SumEngine> engine;
     encoder::Model model;
     std::optional<simulator::GalaxyDecoder> galaxy_decoder;
     std::vector<FlatParameters> parameters;  ///< of each network, by kind
-    std::vector<ExactSums> gradients;        ///< over all images of a step, of each network
+    std::vector<GradientSums> gradients;     ///< over all images of a step, of each network
     PerThread<Learner> learners;
     bool bfloat16 = false;
     std::int64_t steps_done = 0;

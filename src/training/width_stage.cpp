@@ -48,6 +48,12 @@ std::vector<Part> parts_of(const WidthStage::Answers& all) {
 
 }  // namespace
 
+WidthStage::WidthStage(encoder::DetectionEncoder network, const encoder::EncoderConfig& config)
+    : network_{std::move(network)}, on_host_{config} {
+    const torch::NoGradGuard no_grad;
+    on_host_->width_terms().copy_(network_->width_terms());
+}
+
 WidthStage::Answers WidthStage::ask(const Batch& batch) const {
     const torch::NoGradGuard no_grad;
     Answers out;
@@ -55,14 +61,14 @@ WidthStage::Answers WidthStage::ask(const Batch& batch) const {
     for (const LabelledSource& source : batch.labels.sources) {
         if (batch.labels.count.data_ptr<std::int64_t>()[source.tile] != 1) continue;
         tile.push_back(source.tile);
-        out.ln_noise.push_back(batch.conditions.ln_noise.data_ptr<float>()[source.image]);
+        out.ln_noise.push_back(batch.ln_noise[static_cast<std::size_t>(source.image)]);
         out.sources.push_back(source);
     }
     if (tile.empty()) return out;
     encoder::DetectionEncoder network = network_;
     const at::Tensor tiles = network->trunk(batch.features, batch.conditions).flatten(1, 2);
     const at::Tensor raw =
-        network->head(tiles, batch.context, batch.conditions).flatten(0, 1).index_select(0, torch::tensor(tile)).contiguous();
+        network->head(tiles, batch.context, batch.conditions).flatten(0, 1).cpu().index_select(0, torch::tensor(tile)).contiguous();
     out.raw.assign(raw.data_ptr<float>(), raw.data_ptr<float>() + raw.numel());
     return out;
 }
@@ -83,10 +89,12 @@ WidthReport WidthStage::fit(const std::vector<Answers>& answers, const comm::Com
         tile::for_each_on_one_thread(1, [&](std::int64_t) { report = search(all); });
     });
     comm.broadcast(report);
-    const at::Tensor terms = network_->width_terms();
-    std::vector<float> numbers(terms.data_ptr<float>(), terms.data_ptr<float>() + terms.numel());
+    const at::Tensor fitted = on_host_->width_terms();
+    std::vector<float> numbers(fitted.data_ptr<float>(), fitted.data_ptr<float>() + fitted.numel());
     comm.broadcast(numbers);
-    std::copy(numbers.begin(), numbers.end(), terms.data_ptr<float>());
+    const torch::NoGradGuard no_grad;
+    const at::Tensor terms = network_->width_terms();
+    terms.copy_(torch::tensor(numbers).view(terms.sizes()));
     return report;
 }
 
@@ -96,14 +104,14 @@ WidthReport WidthStage::search(const Answers& all) {
     WidthReport report;
     report.sources = static_cast<double>(all.sources.size());
     report.before = report.after = std::numeric_limits<double>::infinity();
-    at::Tensor terms = network_->width_terms();
+    at::Tensor terms = on_host_->width_terms();
     terms.mutable_grad() = torch::zeros_like(terms);
     at::Tensor best = terms.detach().clone();
     const auto closure = [&] {  // the mean of -ln q and its gradient at the present terms
         terms.mutable_grad().zero_();
         double loss = 0;
         for (const Part& part : parts) {
-            const DetectionLoss of_part = detection_loss(network_->posterior(part.raw, part.conditions), part.labels);
+            const DetectionLoss of_part = detection_loss(on_host_->posterior(part.raw, part.conditions), part.labels);
             const at::Tensor mean = (of_part.location + of_part.flux) / report.sources;
             mean.backward();
             loss += mean.item<double>();

@@ -15,7 +15,8 @@ namespace bliss::training {
 /// to the answers of all ranks in the order of the images: the bits do not depend on ranks and threads.
 class WidthStage {
 public:
-    explicit WidthStage(encoder::DetectionEncoder network) : network_{std::move(network)} {}
+    /// @param network whose widths are fitted, on any device
+    WidthStage(encoder::DetectionEncoder network, const encoder::EncoderConfig& config);
 
     /// What the network says of some sources, those alone in their tile.
     struct Answers {
@@ -32,6 +33,7 @@ private:
     WidthReport search(const Answers& all);
 
     encoder::DetectionEncoder network_;
+    encoder::DetectionEncoder on_host_;  ///< its width terms alone, for the search
 };
 
 }  // namespace bliss::training

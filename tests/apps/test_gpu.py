@@ -1,4 +1,4 @@
-"""The networks on a GPU: the same catalogue as on cores up to rounding, and the same bytes every time. Skipped without a GPU."""
+"""The networks on a GPU: the same as on cores up to rounding, and the same bytes every time. Skipped without a GPU."""
 
 import json
 import shutil
@@ -8,7 +8,8 @@ import unittest
 import h5py
 import numpy
 
-from support import BINARY, MPIRUN, SHIPPED_MODEL, Case, bliss, simulate
+from support import BINARY, MPIRUN, SHIPPED_MODEL, Case, bliss, read_safetensors, simulate
+from training import STEPS, Train, read_metrics
 
 FRAMES = 3
 
@@ -17,9 +18,13 @@ def linked_with_cuda():
     return "libtorch_cuda" in subprocess.run(["ldd", BINARY], capture_output=True, text=True, check=True).stdout
 
 
-@unittest.skipUnless(shutil.which("nvidia-smi"), "NOT TESTED: no GPU here")
-@unittest.skipUnless(linked_with_cuda(), "NOT TESTED: LibTorch has no CUDA part; tools/bootstrap.sh --cuda fetches it")
-class Gpu(Case):
+def needs_gpu(case):
+    case = unittest.skipUnless(linked_with_cuda(), "NOT TESTED: LibTorch has no CUDA part; tools/bootstrap.sh --cuda fetches it")(case)
+    return unittest.skipUnless(shutil.which("nvidia-smi"), "NOT TESTED: no GPU here")(case)
+
+
+@needs_gpu
+class Catalogue(Case):
     def setUp(self):
         super().setUp()
         self.assertDone(simulate(self.folder / "frames", FRAMES))
@@ -59,6 +64,39 @@ class Gpu(Case):
         gpu, cpu = gpu[[k for k, _ in both]], cpu[[k for _, k in both]]
         for column, limit in (("p_source", 1e-4), ("p_star", 1e-3), ("x_px", 1e-2), ("y_px", 1e-2), ("mag", 1e-3)):
             numpy.testing.assert_allclose(gpu[column], cpu[column], rtol=0, atol=limit, err_msg=column)
+
+
+@needs_gpu
+class Training(Train):
+    """Of the base class: the straight run is one on the GPU, as `device` is "auto"."""
+
+    def test_same_bytes_whatever_threads_ranks_and_sums(self):
+        self.assertIn("networks on GPUs", self.first_run.err)
+        cases = [(0, 4, "auto"), (0, 1, "mpi"), (0, 1, "nccl")] + ([(2, 1, "mpi")] if shutil.which(MPIRUN[0]) else [])
+        for ranks, threads, sums in cases:
+            with self.subTest(ranks=ranks, threads=threads, sums=sums):
+                run = self.folder / f"{ranks}-{threads}-{sums}"
+                self.assertDone(self.train(run, "--threads", threads, "--set", f"gradient_sums={sums}", ranks=ranks))
+                ours, theirs = (read_safetensors(folder / "checkpoint.safetensors")[1] for folder in (run, self.straight))
+                self.assertEqual(ours, theirs)
+                self.assertEqual(read_metrics(run)[STEPS]["loss"], read_metrics(self.straight)[STEPS]["loss"])
+
+    def test_several_ranks_on_one_gpu_are_refused_by_nccl(self):
+        gpus = len(subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout.splitlines())
+        if shutil.which(MPIRUN[0]) is None or gpus > 3:
+            self.skipTest("NOT TESTED: no mpirun, or a GPU for every rank")
+        run = self.train(self.folder / "out", "--set", "gradient_sums=nccl", ranks=gpus + 1)
+        self.assertFails(run, 2, "share a GPU")
+
+    def test_first_step_is_as_on_cores(self):
+        runs = {}
+        for device in ("cuda", "cpu"):
+            run = self.folder / device
+            self.assertDone(self.train(run, "--set", "steps=2", "--set", "width_images=0", "--set", f"device={device}"))
+            runs[device] = read_metrics(run)
+        for name in ("loss", "loss_count", "loss_location", "loss_flux", "loss_type"):
+            self.assertAlmostEqual(runs["cuda"][1][name], runs["cpu"][1][name], delta=1e-4 * max(1, abs(runs["cpu"][1][name])), msg=name)
+        self.assertAlmostEqual(runs["cuda"][2]["loss"], runs["cpu"][2]["loss"], delta=1e-2 * abs(runs["cpu"][2]["loss"]))
 
 
 if __name__ == "__main__":

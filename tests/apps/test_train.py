@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import time
@@ -35,10 +36,13 @@ class LossCurve(Train):
         ours, plain = (read_safetensors(folder / "model.safetensors")[1] for folder in (self.straight, self.folder))
         self.assertEqual([name for name in ours if ours[name] != plain[name]], ["detection.width_terms"])
         ours, plain = (read_metrics(folder)[STEPS] for folder in (self.straight, self.folder))
-        self.assertEqual(ours["loss"], plain["loss"])
+        for name in ("loss", "validation_loss"):
+            self.assertEqual(ours[name], plain[name], name)
         for part in ("location", "flux"):
-            self.assertNotEqual(ours[f"validation_loss_{part}"], plain[f"validation_loss_{part}"])
-        self.assertLess(ours["validation_loss"], plain["validation_loss"])
+            self.assertNotEqual(ours[f"model_validation_loss_{part}"], plain[f"validation_loss_{part}"])
+        self.assertLess(ours["model_validation_loss"], plain["validation_loss"])
+        card = self.assertDone(bliss("info", self.straight / "model.safetensors")).out
+        self.assertIn(str(ours["model_validation_loss"])[:12], card)
 
     def test_ranks_and_threads(self):
         for ranks, threads in ((2, 1), (3, 1), (4, 1), (0, 3), (2, 2)):
@@ -186,10 +190,26 @@ class LossCurve(Train):
         ours, theirs = (read_safetensors(run / name) for name in ("checkpoint.safetensors", "best.safetensors"))
         self.assertEqual(ours[1], theirs[1])
         self.assertEqual(ours[0]["step"], str(best))
+        about = json.loads(json.loads(read_safetensors(run / "model.safetensors")[0]["card"])["metrics"])
+        self.assertAlmostEqual(about["validation_loss"], losses[best], places=12)
         # There is nothing to go on with.
         before = contents(run)
         self.assertDone(self.train(run, *settings))
         self.assertEqual(contents(run), before)
+
+    def test_without_the_best_checkpoint_the_last_weights_are_taken(self):
+        settings = ("--set", "learning_rate=0.05", "--set", "steps=300", "--set", "patience=4", "--set", "width_images=0",
+                    "--set", "checkpoint_every=1000")
+        run = self.folder / "run"
+        process = start("train", self.config, "-o", run, *settings)
+        deadline = time.monotonic() + TIMEOUT_S
+        while process.poll() is None:  # each new one is damaged at once
+            self.assertLess(time.monotonic(), deadline, "the training does not end")
+            if (run / "best.safetensors").exists():
+                os.truncate(run / "best.safetensors", 1000)
+            time.sleep(0.001)
+        ended = self.assertDone(finish(process))
+        self.assertRegex(ended.err, r"warning .*best.safetensors: .*the weights of step \d+ are taken, though those of step \d+ validated")
 
     def test_evaluate_judges_a_model(self):
         model = self.straight / "model.safetensors"
@@ -204,6 +224,16 @@ class LossCurve(Train):
 
     def test_more_sources_than_a_tile_can_hold(self):
         self.assertFails(self.train(self.folder / "out", "--set", "encoder.max_sources=5"), 2, "encoder.max_sources", "1 to 4")
+
+    def test_gpus_that_are_not_there(self):
+        refused = {("gradient_sums=nccl", "device=cpu"): ("compute on cores", "auto")}
+        if not shutil.which("nvidia-smi"):
+            refused[("device=cuda",)] = ("no GPU is seen",)
+        for settings, words in refused.items():
+            for ranks in (0, 2):
+                run = self.train(self.folder / "out", *(word for setting in settings for word in ("--set", setting)), ranks=ranks)
+                self.assertFails(run, 2, *words)
+                self.assertFalse((self.folder / "out").exists())
 
     def test_more_ranks_than_pieces_of_work(self):
         self.assertFails(self.train(self.folder / "out", "--set", "images_at_once=2", ranks=3), 2, "images_per_step (4)", "3 ranks")

@@ -165,6 +165,26 @@ class Resume(Train):
                 self.assertIn(f"stopped at step 0 of {STEPS}", stopped.out)
                 self.assertEqual(list(run.glob("*.safetensors")), [])
 
+    def test_killed_between_the_best_and_a_checkpoint(self):
+        """At a rate at which it unlearns: the best weights are others than the last, and than those of a checkpoint."""
+        draw = random.Random(SEED)
+        settings = ("--set", "learning_rate=0.05", "--set", "steps=30", "--set", "checkpoint_every=7")
+        reference, run = self.folder / "reference", self.folder / "run"
+        self.assertIn("validated better", self.assertDone(self.train(reference, *settings)).err)
+        for _ in range(4):
+            process = start("train", self.config, "-o", run, *settings)
+            try:
+                process.wait(draw.uniform(0.8, 3))
+            except subprocess.TimeoutExpired:
+                process.kill()
+            finish(process)
+        self.assertDone(self.train(run, *settings))
+        self.assertSameFiles(run, reference)
+        self.assertEqual(contents(run)["best.safetensors"], contents(reference)["best.safetensors"])
+        ours, theirs = (read_metrics(folder) for folder in (run, reference))
+        self.assertEqual({step: line["validation_loss"] for step, line in ours.items()},
+                         {step: line["validation_loss"] for step, line in theirs.items()})
+
     def test_killed_at_random_moments(self):
         """Ranks, threads and moments are drawn. BLISS_TEST_KILLS=24 BLISS_TEST_SEED=1: 200 steps, 24 kills."""
         draw = random.Random(SEED)

@@ -3,7 +3,10 @@
 #include "bliss/comm/communicator.hpp"
 #include "bliss/core/error.hpp"
 #include "bliss/core/hash.hpp"
+#include "bliss/fits/file.hpp"
+#include "bliss/simulator/frames.hpp"
 #include "bliss/simulator/runtime.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
@@ -13,7 +16,9 @@
 #include <torch/torch.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -83,6 +88,36 @@ TEST_CASE("a step with a loss that is not finite changes no weights; too many en
     CHECK(trainer.step().skipped);
     CHECK(trainer.step().skipped);
     CHECK_THROWS_AS(trainer.step(), Error);
+}
+
+TEST_CASE("what is written of a step's images is what the training saw") {
+    const simulator::Runtime runtime{1};
+    const test::TemporaryFolder folder;
+    const training::TrainingConfig config = small_config();
+    const std::int64_t side = training::image_side_px(config);
+    // Images 1 and 2 of step 3, of a piece that begins with image 0.
+    std::vector<float> electrons(static_cast<std::size_t>(3 * side * side));
+    std::vector<std::uint8_t> valid(electrons.size());
+    const simulator::SampleRange piece{static_cast<std::uint64_t>(config.seed), 3, 0};
+    const auto truths = simulator::simulate(config.simulator, nullptr, piece, {{electrons.data(), 3, side, side}, valid.data()});
+    simulator::FramesConfig frames;
+    frames.seed = config.seed;
+    frames.frames = 2;
+    frames.height_px = frames.width_px = side;
+    frames.simulator = config.simulator;
+    simulator::write_samples(frames, nullptr, {piece.seed, piece.step, 1}, folder.path(), comm::Communicator::self());
+    for (std::size_t k = 0; k < 2; ++k) {
+        const std::string number = "-000" + std::to_string(k) + ".fits";
+        auto file = fits::FitsFile::open(folder.path() / ("frame" + number));
+        const Image<float> pixels = file.read_image<float>();
+        auto masks = fits::FitsFile::open(folder.path() / ("mask" + number));
+        const Image<std::uint8_t> mask = masks.read_image<std::uint8_t>();
+        const std::size_t first = (k + 1) * static_cast<std::size_t>(side * side);
+        CHECK(std::ranges::equal(pixels.pixels(), std::span{electrons}.subspan(first, pixels.pixels().size())));
+        CHECK(std::ranges::equal(mask.pixels(), std::span{valid}.subspan(first, mask.pixels().size()),
+                                 [](std::uint8_t masked, std::uint8_t seen) { return masked != seen; }));
+        CHECK_THAT(file.read_key<double>("BACKGND"), WithinRel(truths[k + 1].conditions.background_e, 1e-12));
+    }
 }
 
 TEST_CASE("weights that are not the same on all ranks are found") {

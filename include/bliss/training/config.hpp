@@ -1,5 +1,6 @@
 #pragma once
 
+#include "bliss/encoder/device.hpp"
 #include "bliss/encoder/precision.hpp"
 #include "bliss/encoder/settings.hpp"
 #include "bliss/simulator/simulation.hpp"
@@ -9,6 +10,13 @@
 #include <string>
 
 namespace bliss::training {
+
+/// What adds up gradients over ranks.
+enum class Summing {
+    automatic,  ///< NCCL where every rank has a GPU of its own and the program was built with it, else MPI
+    mpi,
+    nccl,
+};
 
 /// A training run: everything that, with the seed, decides the weights.
 struct TrainingConfig {
@@ -25,6 +33,8 @@ struct TrainingConfig {
     double weight_average_decay = 0.999;
     std::int64_t most_skipped_steps = 20;  ///< steps that are left out because something is not finite
     encoder::Precision precision = encoder::Precision::automatic;
+    encoder::DeviceChoice device = encoder::DeviceChoice::automatic;
+    Summing gradient_sums = Summing::automatic;
     std::int64_t validation_images = 32;
     std::int64_t validation_every = 1000;
     std::int64_t patience = 0;  ///< validations without a better one that end the training early; 0: none do

@@ -36,7 +36,7 @@ struct StepReport {
     double loss_shape = 0;     ///< per labelled galaxy
     double gradient_norm = 0;  ///< of the detection encoder
     double learning_rate = 0;
-    bool skipped = false;  ///< something was not finite: the weights are as before
+    bool skipped = false;  ///< something was not finite: a step changed no weights; a validation is without it
     StepTimes times;
 };
 
@@ -93,6 +93,9 @@ private:
 /// The first of some checkpoints that is not damaged; an empty path where there is none at all.
 /// @throws DataError where all are damaged, or that one is of another configuration.
 [[nodiscard]] std::filesystem::path choose_checkpoint(const std::vector<std::filesystem::path>& newest_first, const TrainingConfig& config);
+
+/// Why a file is not the checkpoint of this configuration at this step; empty where it is.
+[[nodiscard]] std::string problem_with_checkpoint(const std::filesystem::path& path, const TrainingConfig& config, std::int64_t step);
 
 /// Learning rate of a step (0-based): linear warm-up, then a cosine to the final share.
 [[nodiscard]] double learning_rate_at(const TrainingConfig& config, std::int64_t step);
