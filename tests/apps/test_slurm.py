@@ -23,8 +23,8 @@ class Jobs(ClusterCase):
         self.assertDone(self.simulated)
         self.assertDone(self.reference)
 
-    def submit_catalog(self):
-        return self.submit("catalog.sbatch", self.config, self.out, "--set", f"model={self.model}")
+    def submit_catalog(self, *options):
+        return self.submit("catalog.sbatch", self.config, self.out, "--set", f"model={self.model}", *options)
 
     def assertSameCatalogue(self):
         self.assertEqual(sha256(self.out / "catalog.h5"), sha256(self.nodes_see / "reference/catalog.h5"), self.said())
@@ -46,6 +46,17 @@ class Jobs(ClusterCase):
         self.wait("the end of the job", lambda: self.finished(number))
         self.assertIn("are in the journal of earlier attempts", self.said())
         self.assertSameCatalogue()
+
+    def test_a_fresh_job_is_fresh_once(self):
+        """An attempt that is ended from outside, its shell too, is gone on with."""
+        number = self.submit_catalog("--fresh")
+        self.wait("the first field", lambda: any(p.stat().st_size > 100_000 for p in self.out.glob("journal/*.journal")))
+        self.assertEqual(self.slurm("scontrol", "requeue", number).returncode, 0)
+        self.wait("the second attempt", lambda: "attempt 2" in self.said())
+        self.wait("the end of the job", lambda: self.finished(number))
+        self.assertIn("are in the journal of earlier attempts", self.said())
+        self.assertSameCatalogue()
+        self.assertEqual(list(self.out.glob(".job-*")), [])
 
     def test_a_step_that_is_not_started_is_tried_again(self):
         """What a node that was killed leaves behind is in the way of the next attempt, and srun's status is 0."""
