@@ -21,12 +21,30 @@ constexpr Range k_spike_sigma_px{30, 60};
 constexpr Range k_ray_distance_px{8, 18};
 constexpr Range k_ray_sigma_px{4, 8};
 
+/// Integral of r^power from the lowest to the highest rate.
+double integral(const ConditionsConfig& config, double power) {
+    const double low = config.sources_per_tile_low, high = config.sources_per_tile_high;
+    return power == -1 ? std::log(high / low) : (std::pow(high, power + 1) - std::pow(low, power + 1)) / (power + 1);
+}
+
+double draw_rate(const ConditionsConfig& config, RandomStream& random) {
+    const double low = config.sources_per_tile_low, high = config.sources_per_tile_high, power = config.sources_per_tile_power + 1;
+    if (power == 0) return random.log_uniform(low, high);
+    return std::pow(random.uniform(std::pow(low, power), std::pow(high, power)), 1 / power);
+}
+
 }  // namespace
+
+double mean_rate(const ConditionsConfig& config) {
+    if (config.sources_per_tile_high <= config.sources_per_tile_low) return config.sources_per_tile_low;
+    return integral(config, config.sources_per_tile_power + 1) / integral(config, config.sources_per_tile_power);
+}
 
 void describe(ConfigVisitor& visitor, ConditionsConfig& config) {
     visitor.field("sources_per_tile_low", config.sources_per_tile_low, "labelled sources per 4x4-pixel tile, lowest", k_positive);
-    visitor.field("sources_per_tile_high", config.sources_per_tile_high,
-                  "labelled sources per 4x4-pixel tile, highest (log-uniform between)", k_positive);
+    visitor.field("sources_per_tile_high", config.sources_per_tile_high, "labelled sources per 4x4-pixel tile, highest", k_positive);
+    visitor.field("sources_per_tile_power", config.sources_per_tile_power,
+                  "how frequent rates r between are: as r to this power; -1: log-uniform, 0: uniform", Range{-4, 4});
     visitor.field("background_e_low", config.background_e_low, "sky, electrons per pixel, lowest", k_positive);
     visitor.field("background_e_high", config.background_e_high, "sky, electrons per pixel, highest (log-uniform between)", k_positive);
     visitor.field("psf_sigma1_px_low", config.psf_sigma1_px_low, "PSF core, pixels, lowest", k_positive);
@@ -95,15 +113,14 @@ ScatteredLight draw_scattered_light(const ConditionsConfig& config, RandomStream
 }
 
 Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random) {
-    const double rate = random.log_uniform(config.sources_per_tile_low, config.sources_per_tile_high);
+    const double rate = draw_rate(config, random);
     const double background = random.log_uniform(config.background_e_low, config.background_e_high);
     const double saturation = random.log_uniform(config.saturation_e_low, config.saturation_e_high);
     const survey::Psf psf = survey::Psf::from_sdss(draw_psf(config, random));
     return {rate, background, saturation, psf, draw_scattered_light(config, random)};
 }
 
-std::vector<BadRectangle> draw_bad_pixels(const ConditionsConfig& config, std::int64_t height, std::int64_t width,
-                                          RandomStream& random) {
+std::vector<BadRectangle> draw_bad_pixels(const ConditionsConfig& config, std::int64_t height, std::int64_t width, RandomStream& random) {
     std::vector<BadRectangle> bad;
     const double pixels = static_cast<double>(height * width);
     const std::int64_t streaks = random.poisson(config.bad_pixel_share * pixels / k_mean_streak_px);
@@ -119,10 +136,18 @@ std::vector<BadRectangle> draw_bad_pixels(const ConditionsConfig& config, std::i
     if (random.uniform() < config.edge_share) {
         const std::int64_t depth = std::min({1 + below(k_edge_depth_px), height, width});
         switch (below(4)) {
-            case 0: bad.push_back({0, 0, depth, width}); break;
-            case 1: bad.push_back({height - depth, 0, depth, width}); break;
-            case 2: bad.push_back({0, 0, height, depth}); break;
-            default: bad.push_back({0, width - depth, height, depth}); break;
+            case 0:
+                bad.push_back({0, 0, depth, width});
+                break;
+            case 1:
+                bad.push_back({height - depth, 0, depth, width});
+                break;
+            case 2:
+                bad.push_back({0, 0, height, depth});
+                break;
+            default:
+                bad.push_back({0, width - depth, height, depth});
+                break;
         }
     }
     return bad;

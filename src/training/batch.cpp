@@ -61,11 +61,6 @@ private:
 
 }  // namespace
 
-double mean_rate(const simulator::ConditionsConfig& conditions) {
-    const double low = conditions.sources_per_tile_low, high = conditions.sources_per_tile_high;
-    return high > low ? (high - low) / std::log(high / low) : low;
-}
-
 Batch make_batch(const TrainingConfig& config, const simulator::GalaxyDecoder* decoder, const simulator::SampleRange& range,
                  std::int64_t images, c10::Device device) {
     const std::int64_t side = image_side_px(config);
@@ -152,7 +147,7 @@ SourceBatch pick_sources(const Batch& batch, const encoder::TilePosterior& poste
 
 double labelled_per_tile(const TrainingConfig& config) {
     const double side = static_cast<double>(config.encoder.tile_px) / static_cast<double>(simulator::k_rate_tile_px);
-    return mean_rate(config.simulator.conditions) * side * side;
+    return simulator::mean_rate(config.simulator.conditions) * side * side;
 }
 
 encoder::ModelCard make_card(const TrainingConfig& config, std::int64_t steps, const std::string& metrics_json) {
@@ -161,7 +156,7 @@ encoder::ModelCard make_card(const TrainingConfig& config, std::int64_t steps, c
         return survey::Psf({{1.0, sigma1}, {b * sigma2 * sigma2 / (sigma1 * sigma1) + 1e-9, sigma2}}).fwhm_px();
     };
     encoder::ModelCard card;
-    card.sources_per_tile = mean_rate(conditions);
+    card.sources_per_tile = simulator::mean_rate(conditions);
     card.label_flux_min_e = config.simulator.prior.label_flux_min_e;
     card.star_fraction = config.simulator.prior.star_fraction;
     card.psf_fwhm_px_low = fwhm(conditions.psf_sigma1_px_low, conditions.psf_sigma2_px_low, 0);

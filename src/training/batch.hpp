@@ -42,9 +42,6 @@ struct SourceBatch {
 /// @param most_per_image at most so many sources of each image, spread evenly over its labelled ones
 [[nodiscard]] SourceBatch pick_sources(const Batch& batch, const encoder::TilePosterior& q, GivenAs given, std::size_t most_per_image);
 
-/// Mean labelled sources per 4 x 4-pixel tile over images of such conditions.
-[[nodiscard]] double mean_rate(const simulator::ConditionsConfig& conditions);
-
 /// Mean labelled sources in one of the networks' tiles over the training images.
 [[nodiscard]] double labelled_per_tile(const TrainingConfig& config);
 

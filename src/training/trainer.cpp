@@ -106,7 +106,7 @@ std::vector<ImageRange> Trainer::Impl::pieces_of_step(std::uint32_t step) const 
         Share piece{{first, std::min(config.images_at_once, config.images_per_step - first)}, 0, 0};
         for (std::int64_t k = 0; k < piece.images.count; ++k) {
             const double rate = simulator::conditions_of(config.simulator, samples(step, first + k)).sources_per_tile;
-            piece.work += 1 + k_work_of_sources * rate / mean_rate(config.simulator.conditions);
+            piece.work += 1 + k_work_of_sources * rate / simulator::mean_rate(config.simulator.conditions);
         }
         pieces.push_back(piece);
     }

@@ -1,6 +1,7 @@
 #include "bliss/simulator/simulation.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_floating_point.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +9,8 @@
 namespace {
 
 using namespace bliss::simulator;
+using Catch::Matchers::WithinAbs;
+using Catch::Matchers::WithinRel;
 
 constexpr std::int64_t k_side = 160;
 
@@ -47,6 +50,34 @@ TEST_CASE("faint sources come from near the image, bright ones from as far as th
     }
     CHECK(far > 20);
     CHECK(near > 1000);
+}
+
+TEST_CASE("rates are as frequent as a power of theirs, and their mean is what is said") {
+    for (const double power : {-2.0, -1.0, 0.0, 1.0}) {
+        ConditionsConfig config;
+        config.sources_per_tile_power = power;
+        const double low = config.sources_per_tile_low, high = config.sources_per_tile_high, middle = std::sqrt(low * high);
+        constexpr int draws = 4000;
+        double sum = 0, below = 0;
+        bliss::RandomStream random{5, bliss::StreamPurpose::conditions, 0, 0};
+        for (int k = 0; k < draws; ++k) {
+            const double rate = draw_conditions(config, random).sources_per_tile;
+            REQUIRE((rate >= low && rate <= high));
+            sum += rate;
+            below += rate < middle ? 1 : 0;
+        }
+        const auto share = [&](double to) {  // of rates between the lowest and `to`
+            const double p = power + 1;
+            return p == 0 ? std::log(to / low) / std::log(high / low)
+                          : (std::pow(to, p) - std::pow(low, p)) / (std::pow(high, p) - std::pow(low, p));
+        };
+        CAPTURE(power);
+        CHECK_THAT(below / draws, WithinAbs(share(middle), 0.03));
+        CHECK_THAT(sum / draws, WithinRel(mean_rate(config), 0.03));
+    }
+    ConditionsConfig one;
+    one.sources_per_tile_low = one.sources_per_tile_high = 0.01;
+    CHECK(mean_rate(one) == 0.01);
 }
 
 TEST_CASE("a share of the images gets one very bright star more, and nothing else changes") {

@@ -12,8 +12,9 @@ namespace bliss::simulator {
 /// What differs from field to field, as ranges a simulated image draws from: seeing, sky, source density, bad pixels.
 /// Defaults cover SDSS r (photoField tables of two runs).
 struct ConditionsConfig {
-    double sources_per_tile_low = 0.004;    ///< labelled sources per 4x4-pixel tile, log-uniform
+    double sources_per_tile_low = 0.004;    ///< labelled sources per 4x4-pixel tile
     double sources_per_tile_high = 0.04;
+    double sources_per_tile_power = -1;     ///< images with a rate r are as frequent as r to this power; -1: log-uniform
     double background_e_low = 400;          ///< gamma_n, log-uniform
     double background_e_high = 1600;
     double psf_sigma1_px_low = 0.9;         ///< core of the double Gaussian
@@ -69,6 +70,9 @@ struct Conditions {
     survey::Psf psf;
     ScatteredLight scattered = {};
 };
+
+/// Mean labelled sources per 4x4-pixel tile over images of such conditions.
+[[nodiscard]] double mean_rate(const ConditionsConfig& config);
 
 /// The shape of a PSF alone.
 [[nodiscard]] survey::Psf::SdssParameters draw_psf(const ConditionsConfig& config, RandomStream& random);
