@@ -26,6 +26,7 @@ BELOW = {
 VENDOR = {
     r"toml\+\+": {"core"},
     r"mpi\.h": {"comm", "h5"},  # h5: HDF5's own headers take the communicator
+    r"nccl\.h|cuda_runtime": {"comm"},
     r"hdf5\.h": {"h5"},
     r"fitsio\.h": {"fits"},
     r"wcslib|wcs\.h": {"survey"},
