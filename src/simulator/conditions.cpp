@@ -27,13 +27,13 @@ double integral(const ConditionsConfig& config, double power) {
     return power == -1 ? std::log(high / low) : (std::pow(high, power + 1) - std::pow(low, power + 1)) / (power + 1);
 }
 
+}  // namespace
+
 double draw_rate(const ConditionsConfig& config, RandomStream& random) {
     const double low = config.sources_per_tile_low, high = config.sources_per_tile_high, power = config.sources_per_tile_power + 1;
     if (power == 0) return random.log_uniform(low, high);
     return std::pow(random.uniform(std::pow(low, power), std::pow(high, power)), 1 / power);
 }
-
-}  // namespace
 
 double mean_rate(const ConditionsConfig& config) {
     if (config.sources_per_tile_high <= config.sources_per_tile_low) return config.sources_per_tile_low;

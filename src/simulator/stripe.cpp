@@ -144,7 +144,7 @@ double Stripe::rate(double x_px, double y_px) const {
     const BetweenKnots at{y_px / static_cast<double>(rows_apart())};
     const auto drawn = [&](std::int64_t k) {
         RandomStream random{seed(), StreamPurpose::conditions, k_stripe_sky_step, static_cast<std::uint32_t>(k)};
-        return std::log(random.log_uniform(range.sources_per_tile_low, range.sources_per_tile_high));
+        return std::log(draw_rate(range, random));
     };
     const double rate = std::exp(at.between(drawn(at.knot), drawn(at.knot + 1)));
     const survey::PixelPosition dense = origin({0, 0, config_.stripe.fields_per_camcol / 2});

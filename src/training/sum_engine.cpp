@@ -82,10 +82,6 @@ private:
     comm::NcclRanks ranks_;
 };
 
-}  // namespace
-
-namespace {
-
 /// Whether no two ranks of a machine share a GPU, which NCCL refuses. @collective
 bool have_gpus_apart(c10::Device device, const comm::Communicator& comm) {
     std::array<char, 32> mine{};

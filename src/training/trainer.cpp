@@ -235,9 +235,8 @@ void Trainer::Impl::skip(const std::vector<LossSums>& losses) {
     const auto bad = std::ranges::find_if(losses, [](const LossSums& of_piece) { return of_piece.not_finite != 0; }) - losses.begin();
     const std::int64_t first = bad * config.images_at_once, last = std::min(config.images_per_step, first + config.images_at_once) - 1;
     const std::string what = fmt::format(
-        "training: losses or gradients of step {0} are not finite (seed {1}, images {2} to {3}; bliss-mpi simulate config.toml --replay "
-        "{0} "
-        "--images {2}-{3} in the output folder writes them)",
+        "training: losses or gradients of step {0} are not finite (seed {1}, images {2} to {3}; "
+        "bliss-mpi simulate config.toml --replay {0} --images {2}-{3} in the output folder writes them)",
         steps_done, config.seed, first, last);
     if (steps_skipped <= config.most_skipped_steps) {
         spdlog::warn("{}; the step is left out, the {}. of at most {}", what, steps_skipped, config.most_skipped_steps);

@@ -74,6 +74,9 @@ struct Conditions {
 /// Mean labelled sources per 4x4-pixel tile over images of such conditions.
 [[nodiscard]] double mean_rate(const ConditionsConfig& config);
 
+/// The source rate alone.
+[[nodiscard]] double draw_rate(const ConditionsConfig& config, RandomStream& random);
+
 /// The shape of a PSF alone.
 [[nodiscard]] survey::Psf::SdssParameters draw_psf(const ConditionsConfig& config, RandomStream& random);
 /// Light outside the PSF alone.
