@@ -22,11 +22,9 @@ if(EXISTS "${BLISS_DEPS_TORCH}/lib/libtorch_cpu.so")
     target_link_libraries(LibTorch::LibTorch INTERFACE "${_lib}/libtorch_cpu.so" "${_lib}/libc10.so")
     target_link_options(LibTorch::LibTorch INTERFACE
       "LINKER:-rpath,${_lib}" "LINKER:-rpath-link,${LibTorch_ROOT_DIR}/../nvidia/cu13/lib")
-    # Nothing calls the CUDA part by name: it makes itself known to LibTorch when it is loaded.
     if(EXISTS "${_lib}/libtorch_cuda.so")
       set(LibTorch_HAS_CUDA ON)
-      target_link_libraries(LibTorch::LibTorch INTERFACE
-        "-Wl,--push-state,--no-as-needed" "${_lib}/libtorch_cuda.so" "${_lib}/libc10_cuda.so" "-Wl,--pop-state")
+      target_link_libraries(LibTorch::LibTorch INTERFACE "${_lib}/libtorch_cuda.so" "${_lib}/libc10_cuda.so")
       target_link_options(LibTorch::LibTorch INTERFACE "LINKER:--allow-shlib-undefined")
     endif()
   endif()

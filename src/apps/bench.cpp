@@ -8,10 +8,12 @@
 #include "bliss/inference/gather.hpp"
 #include "bliss/simulator/simulation.hpp"
 #include "bliss/tile/grid.hpp"
+#include "bliss/training/gpu_images.hpp"
 #include "bliss/training/trainer.hpp"
 #include "command.hpp"
 
 #include <fmt/format.h>
+#include <torch/torch.h>
 
 #include <algorithm>
 #include <chrono>
@@ -41,22 +43,48 @@ void print_rate(std::string_view what, const std::vector<double>& seconds, doubl
                1e3 * seconds[seconds.size() / 2], 1e3 * seconds.front(), 1e3 * seconds.back());
 }
 
-/// Images like those of training; rate 0: the configuration's own range.
-void bench_simulator(const training::TrainingConfig& config, const std::optional<encoder::Galaxies>& galaxies, double rate, int runs) {
-    std::optional<simulator::GalaxyDecoder> decoder;
-    if (galaxies) decoder = galaxies->decoder->exported();
-    simulator::SimulatorConfig simulator = config.simulator;
-    if (rate > 0) simulator.conditions.sources_per_tile_low = simulator.conditions.sources_per_tile_high = rate;
-    const std::int64_t images = config.images_per_step, side = config.tiles_per_side * config.encoder.tile_px + 2 * tile::k_padding_px;
+/// The training's images, of one density where `rate` is not 0.
+simulator::SimulatorConfig with_rate(simulator::SimulatorConfig config, double rate) {
+    if (rate > 0) config.conditions.sources_per_tile_low = config.conditions.sources_per_tile_high = rate;
+    return config;
+}
+
+std::string density_of(double rate) { return rate > 0 ? fmt::format("{} sources a tile", rate) : "training's densities"; }
+
+double tiles_of_step(const training::TrainingConfig& config) {
+    return static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
+}
+
+/// Images like those of training, on the cores. @param decoder of learnt galaxies, or null
+void bench_simulator(const training::TrainingConfig& config, const simulator::GalaxyDecoder* decoder, double rate, int runs) {
+    const simulator::SimulatorConfig simulator = with_rate(config.simulator, rate);
+    const std::int64_t images = config.images_per_step, side = training::image_side_px(config);
     std::vector<float> electrons(static_cast<std::size_t>(images * side * side));
     std::vector<std::uint8_t> valid(electrons.size());
     std::uint32_t step = 0;
-    const auto seconds = time_runs(runs, [&] {
-        simulator::simulate(simulator, decoder ? &*decoder : nullptr, {1, step++, 0},
-                            {{electrons.data(), images, side, side}, valid.data()});
-    });
-    print_rate(rate > 0 ? fmt::format("simulator, {} sources a tile", rate) : "simulator, training's densities", seconds,
-               static_cast<double>(images * config.tiles_per_side * config.tiles_per_side));
+    const auto make = [&] {
+        simulator::simulate(simulator, decoder, {1, step++, 0}, {{electrons.data(), images, side, side}, valid.data()});
+    };
+    print_rate("simulator, " + density_of(rate), time_runs(runs, make), tiles_of_step(config));
+}
+
+/// The same, drawn on the cores, with pixels made on the GPU that Kokkos runs on, in its memory.
+void bench_simulator_on_gpu(const training::TrainingConfig& config, const simulator::GalaxyDecoder* decoder, double rate, int runs) {
+    const simulator::SimulatorConfig simulator = with_rate(config.simulator, rate);
+    const std::int64_t side = training::image_side_px(config);
+    std::uint32_t step = 0;
+    std::vector<simulator::ImagePlan> plans;
+    const auto draw = [&] { plans = simulator::plan_images(simulator, decoder, {1, ++step, 0}, config.images_per_step, side, side); };
+    const auto make = [&] {
+        (void)training::make_on_gpu(plans, {1, step, 0}, side, {torch::kCUDA, static_cast<c10::DeviceIndex>(simulator::gpu())});
+        torch::cuda::synchronize();
+    };
+    const auto both = [&] {
+        draw();
+        make();
+    };
+    print_rate("simulator, GPU, " + density_of(rate), time_runs(runs, both), tiles_of_step(config));
+    print_rate("  of it the pixels", time_runs(runs, make), tiles_of_step(config));
 }
 
 void bench_training(training::TrainingConfig config, const std::optional<encoder::Galaxies>& galaxies, int runs) {
@@ -66,7 +94,7 @@ void bench_training(training::TrainingConfig config, const std::optional<encoder
         training::StepTimes times;
         print_rate(fmt::format("training step, simulator included, {}", precision == encoder::Precision::float32 ? "float32" : "auto"),
                    time_runs(runs, [&] { times.add(trainer.step().times); }),
-                   static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side));
+                   tiles_of_step(config));
         const double ms = 1e3 / (runs + 1);
         fmt::print("  ms a step, summed over threads: images {:.1f}, detection {:.1f}, sources {:.1f}; optimiser {:.1f}\n",
                    ms * times.simulate_s, ms * times.detect_s, ms * times.sources_s, ms * times.optimise_s);
@@ -169,6 +197,7 @@ int main(int argc, char** argv) {
     std::string folder_of_gather = "out/bench";
     app.add_option("--train", train, "training configuration")->capture_default_str();
     app.add_option("--catalog", catalog, "catalogue configuration")->capture_default_str();
+    app.add_option("--set", common.assignments, "KEY=VALUE of the training configuration");
     app.add_option("--runs", runs, "runs of each after one to warm up")->check(CLI::PositiveNumber)->capture_default_str();
     app.add_option("--what", what, "what is timed: simulator, training, frame, gather")
         ->check(CLI::IsMember({"simulator", "training", "frame", "gather"}))
@@ -182,6 +211,7 @@ int main(int argc, char** argv) {
         start_log(0, 1, Verbosity::quiet);
         const auto compute = apps::start_compute(common, self);
         const auto config = apps::read_config<training::TrainingConfig>(train, common, self);
+        common.assignments.clear();
         const auto catalogue = apps::read_config<inference::CatalogConfig>(catalog, common, self);
         const auto folder = std::filesystem::absolute(catalog).parent_path();
         // Learnt galaxies are those of the catalogue's model.
@@ -191,8 +221,12 @@ int main(int argc, char** argv) {
         }
         const auto asked = [&](std::string_view name) { return std::ranges::find(what, name) != what.end(); };
         if (asked("simulator")) {
-            bench_simulator(config, galaxies, 0.004, runs);
-            bench_simulator(config, galaxies, 0, runs);
+            std::optional<simulator::GalaxyDecoder> decoder;
+            if (galaxies) decoder = galaxies->decoder->exported();
+            for (const double rate : {0.004, 0.0}) bench_simulator(config, decoder ? &*decoder : nullptr, rate, runs);
+            for (const double rate : {0.004, 0.0}) {
+                if (simulator::gpu() >= 0) bench_simulator_on_gpu(config, decoder ? &*decoder : nullptr, rate, runs);
+            }
         }
         if (asked("training")) bench_training(config, galaxies, runs);
         if (asked("frame")) bench_frame(catalogue, folder, runs);

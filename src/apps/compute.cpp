@@ -42,7 +42,7 @@ std::shared_ptr<void> start_compute(const Common& common, const comm::Communicat
     if (threads == 0 && std::getenv("OMP_NUM_THREADS") == nullptr) threads = cores;
     // Gradual underflow costs a microcode assist a number; activations that small mean nothing. Threads started later inherit it.
     at::globalContext().setFlushDenormal(true);
-    auto runtime = std::make_shared<simulator::Runtime>(threads);
+    auto runtime = std::make_shared<simulator::Runtime>(threads, comm.node().rank());
     // Not at::set_num_threads: it fixes MKL's threads too, also inside parallel regions, where products of matrices would then be cut for
     // as many.
     // MKL's own number, which LibTorch takes for OpenMP's when it is first used, is one under mpirun where the environment does not say.

@@ -71,10 +71,28 @@ ImageConditions ImageConditions::to(c10::Device device) const {
     return {moved(numbers), moved(rate), moved(ln_noise)};
 }
 
+template <class Change>
+TilePosterior TilePosterior::changed(const Change& change) const {
+    TilePosterior out;
+    for (const auto member : {&TilePosterior::count_logits, &TilePosterior::log_weight, &TilePosterior::u_mean, &TilePosterior::u_sd,
+                              &TilePosterior::v_mean, &TilePosterior::v_sd, &TilePosterior::ln_flux_mean, &TilePosterior::ln_flux_sd}) {
+        out.*member = change(this->*member);
+    }
+    out.ln_flux_low = ln_flux_low;
+    return out;
+}
+
+TilePosterior TilePosterior::detached() const {
+    return changed([](const at::Tensor& t) { return t.detach(); });
+}
+
 TilePosterior TilePosterior::plain() const {
-    const auto copy = [](const at::Tensor& t) { return t.detach().to(torch::kCPU).contiguous(); };
-    return {copy(count_logits), copy(log_weight),   copy(u_mean),     copy(u_sd),  copy(v_mean),
-            copy(v_sd),         copy(ln_flux_mean), copy(ln_flux_sd), ln_flux_low};
+    return changed([](const at::Tensor& t) { return t.detach().to(torch::kCPU).contiguous(); });
+}
+
+TilePosterior TilePosterior::of(const at::Tensor& tiles) const {
+    const at::Tensor there = tiles.to(count_logits.device());
+    return changed([&](const at::Tensor& t) { return t.index_select(0, there); });
 }
 
 DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config)

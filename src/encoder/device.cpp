@@ -6,6 +6,14 @@
 #include <spdlog/spdlog.h>
 #include <torch/torch.h>
 
+#ifdef BLISS_LIBTORCH_CUDA
+// LibTorch's CUDA part makes itself known when it is loaded: a symbol of it that is used keeps the linker from leaving it out.
+namespace at::cuda {
+int warp_size();
+}
+[[gnu::used]] static int (*const of_cuda_part)() = &at::cuda::warp_size;
+#endif
+
 namespace bliss::encoder {
 
 void describe_device(ConfigVisitor& visitor, DeviceChoice& device) {

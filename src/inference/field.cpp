@@ -292,8 +292,8 @@ Cataloguer::Result Cataloguer::catalogue(const survey::Frame& frame) {
     }
     auto start = Clock::now();
     Result result;
-    result.field = describe_field(frame);
     FrameInput input = prepare(frame, model_.config, device_);
+    result.field = describe_field(frame, input.background_e);
     result.timing.prepare_s = lap(start);
     const at::Tensor trunk = trunk_dense(model_.detection, input);
     if (!trunk.isfinite().all().item<bool>()) {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
 
 namespace bliss::inference {
 namespace {
@@ -23,17 +24,20 @@ constexpr std::int64_t k_tiles_per_batch = 1024, k_tiles_per_batch_gpu = 65536;
 }  // namespace
 
 FrameInput prepare(const survey::Frame& frame, const encoder::EncoderConfig& config, c10::Device device) {
-    const tile::TileGrid grid{frame.height(), frame.width()};
-    const double background = survey::median_background_e(frame);
-    const auto numbers = encoder::conditioning(frame.psf, background);
     FrameInput input;
-    input.features = tile::features(tile::padded_rows(frame, 0, grid.rows() * tile::k_tile_px).to(device),
-                                    tile::matched_filters(frame.psf).unsqueeze(0).to(device), config.compression_scales);
+    // While a GPU is given the frame, cores count; where these make the features themselves, they count afterwards.
+    const auto when = device.is_cpu() ? std::launch::deferred : std::launch::async;
+    auto seen = std::async(when, [&] { return tile::seen_tiles(frame.valid, config.tile_px); });
+    auto background_e = std::async(when, [&] { return survey::median_background_e(frame); });
+    input.features = tile::features(tile::padded_frame(frame, device), tile::matched_filters(frame.psf).unsqueeze(0).to(device),
+                                    config.compression_scales);
+    input.seen = seen.get();
+    input.background_e = background_e.get();
+    const auto numbers = encoder::conditioning(frame.psf, input.background_e);
     const encoder::ImageConditions conditions{torch::tensor(std::vector<float>(numbers.begin(), numbers.end())).unsqueeze(0),
                                               {},
-                                              torch::full({1, 1}, 0.5 * std::log(background))};
+                                              torch::full({1, 1}, 0.5 * std::log(input.background_e))};
     input.conditions = conditions.to(device);
-    input.seen = tile::seen_tiles(frame.valid, config.tile_px);
     return input;
 }
 

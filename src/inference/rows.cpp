@@ -65,7 +65,7 @@ void set_shape(catalog::SourceRow& row, const std::optional<ShapeMarginals>& sha
 
 }  // namespace
 
-catalog::FieldRow describe_field(const survey::Frame& frame) {
+catalog::FieldRow describe_field(const survey::Frame& frame, double background_e) {
     catalog::FieldRow row{};
     row.run = frame.id.run;
     row.camcol = frame.id.camcol;
@@ -74,7 +74,7 @@ catalog::FieldRow describe_field(const survey::Frame& frame) {
     row.height_px = frame.height();
     row.width_px = frame.width();
     row.psf_fwhm_px = frame.psf.fwhm_px();
-    row.background_e = survey::median_background_e(frame);
+    row.background_e = background_e;
     row.electrons_per_nmgy = median(frame.electrons_per_nmgy);
     row.valid_share = survey::valid_share(frame);
     row.has_mask = frame.has_mask ? 1 : 0;

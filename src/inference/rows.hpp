@@ -11,7 +11,7 @@
 namespace bliss::inference {
 
 /// The row of /fields of a frame, but for what the catalogue itself says.
-[[nodiscard]] catalog::FieldRow describe_field(const survey::Frame& frame);
+[[nodiscard]] catalog::FieldRow describe_field(const survey::Frame& frame, double background_e);
 
 /// Whether a place is beyond the frame: tiles may reach over its edge, and stars outside shine into it; what lies there is another field's.
 [[nodiscard]] bool off_frame(const survey::Frame& frame, double x_px, double y_px);

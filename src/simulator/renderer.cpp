@@ -1,26 +1,41 @@
 #include "bliss/simulator/renderer.hpp"
 
 #include "fast_math.hpp"
+#include "noise.hpp"
 
 #include <Kokkos_Core.hpp>
-#include <Random123/philox.h>
+#include <omp.h>
 
 namespace bliss::simulator {
 namespace {
 
-using Space = Kokkos::DefaultExecutionSpace;
+/// These images lie in the memory of the host, wherever Kokkos runs by default.
+using Space = Kokkos::DefaultHostExecutionSpace;
 using Images = Kokkos::View<float***, Kokkos::LayoutRight, Space, Kokkos::MemoryTraits<Kokkos::Unmanaged>>;
 template <class T>
 using List = Kokkos::View<const T*, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>>;
 
 /// Rows of one unit of work: small enough that a strip of a wide frame stays in the second-level cache.
 constexpr int k_strip_rows = 16;
+/// Fours of pixels of one unit of work of the noise.
+constexpr std::int64_t k_quads_at_once = 1024;
 
-KOKKOS_INLINE_FUNCTION std::int64_t lesser(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
-KOKKOS_INLINE_FUNCTION std::int64_t greater(std::int64_t a, std::int64_t b) { return a > b ? a : b; }
+/// Calls `work(k)` for k = 0 ... count - 1. Kokkos lets one thread in at a time: within a parallel region each does its own.
+template <class Work>
+void for_each(const char* name, std::int64_t count, const Work& work) {
+    if (omp_in_parallel() != 0) {
+        for (std::int64_t k = 0; k < count; ++k) work(k);
+        return;
+    }
+    Kokkos::parallel_for(name, Kokkos::RangePolicy<Space, Kokkos::Schedule<Kokkos::Dynamic>>(0, count), work);
+    Space().fence();
+}
+
+inline std::int64_t lesser(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+inline std::int64_t greater(std::int64_t a, std::int64_t b) { return a > b ? a : b; }
 
 /// Adds one row of a Gaussian. The columns it reaches follow from a dx^2 + 2 b dx dy + c dy^2 <= reach.
-KOKKOS_INLINE_FUNCTION void add_row(const Gaussian& g, std::int64_t row, float* pixels, std::int64_t width) {
+inline void add_row(const Gaussian& g, std::int64_t row, float* pixels, std::int64_t width) {
     const float dy = static_cast<float>(row - g.row) - g.dy0;
     const float discriminant = g.b * g.b * dy * dy - g.a * (g.c * dy * dy - g.reach);
     if (discriminant <= 0) return;
@@ -50,73 +65,45 @@ void render(const GaussianLists& lists, const ImageBlock& block) {
     const std::int64_t strips = (block.height + k_strip_rows - 1) / k_strip_rows;
     const std::int64_t height = block.height;
     const std::int64_t width = block.width;
-    Kokkos::parallel_for(
-        "bliss::render", Kokkos::RangePolicy<Space, Kokkos::Schedule<Kokkos::Dynamic>>(0, block.images * strips),
-        KOKKOS_LAMBDA(const std::int64_t work) {
-            const std::int64_t image = work / strips;
-            const std::int64_t row_begin = work % strips * k_strip_rows;
-            const std::int64_t row_end = lesser(height, row_begin + k_strip_rows);
-            for (std::int64_t k = first(image); k < first(image + 1); ++k) {
-                const Gaussian& g = gaussians(k);
-                const std::int64_t begin = greater(row_begin, g.row - g.half_height);
-                const std::int64_t end = lesser(row_end, g.row + g.half_height + 1);
-                for (std::int64_t row = begin; row < end; ++row) add_row(g, row, &images(image, row, 0), width);
-            }
-        });
-    Kokkos::fence();
+    for_each("bliss::render", block.images * strips, [=](const std::int64_t work) {
+        const std::int64_t image = work / strips;
+        const std::int64_t row_begin = work % strips * k_strip_rows;
+        const std::int64_t row_end = lesser(height, row_begin + k_strip_rows);
+        for (std::int64_t k = first(image); k < first(image + 1); ++k) {
+            const Gaussian& g = gaussians(k);
+            const std::int64_t begin = greater(row_begin, g.row - g.half_height);
+            const std::int64_t end = lesser(row_end, g.row + g.half_height + 1);
+            for (std::int64_t row = begin; row < end; ++row) add_row(g, row, &images(image, row, 0), width);
+        }
+    });
 }
-
-namespace {
-
-using Philox = r123::Philox4x32;
-
-KOKKOS_INLINE_FUNCTION float unit_open(std::uint32_t bits) { return (static_cast<float>(bits >> 8) + 0.5f) * 0x1p-24f; }
-
-/// Four standard Normal numbers of one counter (Box-Muller).
-KOKKOS_INLINE_FUNCTION void four_normals(const Philox::ctr_type& bits, float* out) {
-    for (int pair = 0; pair < 2; ++pair) {
-        const float radius = std::sqrt(-2 * std::log(unit_open(bits[2 * pair])));
-        const float angle = 6.283185307f * unit_open(bits[2 * pair + 1]);
-        out[2 * pair] = radius * std::cos(angle);
-        out[2 * pair + 1] = radius * std::sin(angle);
-    }
-}
-
-}  // namespace
 
 void add_noise(NoiseKind kind, const ImageBlock& block, std::uint64_t seed, std::uint32_t step, std::uint32_t first_sample) {
     const std::int64_t pixels = block.height * block.width;
     float* const electrons = block.electrons;
     if (kind == NoiseKind::poisson) {
-        Kokkos::parallel_for(
-            "bliss::poisson_noise",
-            Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace>(0, block.images * block.height),
-            [=](const std::int64_t work) {
-                const std::int64_t image = work / block.height;
-                const std::int64_t row = work % block.height;
-                RandomStream random{seed, StreamPurpose::noise, step, first_sample + static_cast<std::uint32_t>(image),
-                                    static_cast<std::uint32_t>(row)};
-                float* const out = electrons + image * pixels + row * block.width;
-                for (std::int64_t col = 0; col < block.width; ++col) out[col] = static_cast<float>(random.poisson(out[col]));
-            });
-        Kokkos::fence();
+        for_each("bliss::poisson_noise", block.images * block.height, [=](const std::int64_t work) {
+            const std::int64_t image = work / block.height;
+            const std::int64_t row = work % block.height;
+            RandomStream random{seed, StreamPurpose::noise, step, first_sample + static_cast<std::uint32_t>(image),
+                                static_cast<std::uint32_t>(row)};
+            float* const out = electrons + image * pixels + row * block.width;
+            for (std::int64_t col = 0; col < block.width; ++col) out[col] = static_cast<float>(random.poisson(out[col]));
+        });
         return;
     }
-    const std::int64_t quads = (pixels + 3) / 4;
-    const Philox::key_type key{{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)}};
-    Kokkos::parallel_for(
-        "bliss::normal_noise", Kokkos::RangePolicy<Space>(0, block.images * quads), KOKKOS_LAMBDA(const std::int64_t work) {
-            const std::int64_t image = work / quads;
-            const std::int64_t quad = work % quads;
-            const Philox::ctr_type counter{{static_cast<std::uint32_t>(quad), static_cast<std::uint32_t>(StreamPurpose::noise),
-                                            step, first_sample + static_cast<std::uint32_t>(image)}};
+    const std::int64_t quads = (pixels + 3) / 4, parts = (quads + k_quads_at_once - 1) / k_quads_at_once;
+    const NoiseKey key{seed, step, first_sample};
+    for_each("bliss::normal_noise", block.images * parts, [=](const std::int64_t work) {
+        const std::int64_t image = work / parts, begin = work % parts * k_quads_at_once, end = lesser(quads, begin + k_quads_at_once);
+        for (std::int64_t quad = begin; quad < end; ++quad) {
             float normals[4];
-            four_normals(Philox{}(counter, key), normals);
+            four_normals(key, static_cast<std::uint32_t>(image), static_cast<std::uint32_t>(quad), normals);
             float* const out = electrons + image * pixels + 4 * quad;
             const int count = static_cast<int>(lesser(4, pixels - 4 * quad));
             for (int k = 0; k < count; ++k) out[k] += std::sqrt(out[k]) * normals[k];
-        });
-    Kokkos::fence();
+        }
+    });
 }
 
 }  // namespace bliss::simulator

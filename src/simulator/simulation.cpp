@@ -1,12 +1,14 @@
 #include "bliss/simulator/simulation.hpp"
 
 #include "bliss/core/error.hpp"
+#include "bliss/simulator/image_plan.hpp"
+#include "host_loop.hpp"
 
-#include <Kokkos_Core.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace bliss::simulator {
 namespace {
@@ -50,26 +52,27 @@ void append_bleeding(const ImageTruth& truth, std::int64_t height, std::int64_t 
 }
 
 /// Adds the one more bright star that some images get, keeping the order by flux.
-void add_bright_star(const SimulatorConfig& config, const ImageBlock& block, RandomStream& random, std::vector<Source>& sources) {
+void add_bright_star(const SimulatorConfig& config, std::int64_t rows, std::int64_t cols, RandomStream& random,
+                     std::vector<Source>& sources) {
     if (random.uniform() >= config.conditions.bright_star_share) return;
     Source star;
     star.flux_e = random.log_uniform(config.conditions.bright_star_flux_e_low, config.prior.flux_max_e);
     const auto along = [&](std::int64_t side) {
         return random.uniform(-0.5 - k_bright_star_margin_px, static_cast<double>(side) - 0.5 + k_bright_star_margin_px);
     };
-    star.x_px = along(block.width);
-    star.y_px = along(block.height);
+    star.x_px = along(cols);
+    star.y_px = along(rows);
     const auto brighter = [](const Source& a, const Source& b) { return a.flux_e > b.flux_e; };
     sources.insert(std::upper_bound(sources.begin(), sources.end(), star, brighter), star);
 }
 
 std::vector<Source> draw_sources(const SimulatorConfig& config, const GalaxyDecoder* decoder, const Conditions& conditions,
-                                 const ImageBlock& block, RandomStream random) {
-    const auto width = static_cast<double>(block.width), height = static_cast<double>(block.height);
+                                 std::int64_t rows, std::int64_t cols, RandomStream random) {
+    const auto width = static_cast<double>(cols), height = static_cast<double>(rows);
     const Area area{-0.5 - k_farthest_px, -0.5 - k_farthest_px, width + 2 * k_farthest_px, height + 2 * k_farthest_px};
     const double rate_per_px = conditions.sources_per_tile / (k_rate_tile_px * k_rate_tile_px);
     std::vector<Source> sources = draw_catalog(config.prior, decoder, rate_per_px, area, random);
-    add_bright_star(config, block, random, sources);
+    add_bright_star(config, rows, cols, random, sources);
     std::erase_if(sources, [&](const Source& source) {
         const double off =
             std::max(std::max(-0.5 - source.x_px, source.x_px - (width - 0.5)), std::max(-0.5 - source.y_px, source.y_px - (height - 0.5)));
@@ -78,71 +81,51 @@ std::vector<Source> draw_sources(const SimulatorConfig& config, const GalaxyDeco
     return sources;
 }
 
-/// What each image is made from.
-std::vector<ImageTruth> draw_truths(const SimulatorConfig& config, const GalaxyDecoder* decoder, const SampleRange& range,
-                                    const ImageBlock& block) {
-    std::vector<ImageTruth> truths;
-    truths.reserve(static_cast<std::size_t>(block.images));
-    for (std::int64_t i = 0; i < block.images; ++i) {
-        truths.push_back({conditions_of(config, {range.seed, range.step, range.first_sample + static_cast<std::uint32_t>(i)}), {}});
+/// Everything but the truth, which is given.
+void plan_pixels(const SimulatorConfig& config, const SampleRange& sample, std::int64_t height, std::int64_t width, const ImageTruth& truth,
+                 std::vector<Gaussian>& light, std::vector<BadRectangle>& bad) {
+    for (const Source& source : truth.sources) {
+        append_gaussians(source, truth.conditions.psf, config.tolerance_e, light);
+        if (source.is_star) append_scattered_light(source, truth.conditions.scattered, config.tolerance_e, light);
     }
-    Kokkos::parallel_for("bliss::draw_sources", Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace>(0, block.images),
-                         [&](const std::int64_t i) {
-                             ImageTruth& truth = truths[static_cast<std::size_t>(i)];
-                             const RandomStream random{range.seed, StreamPurpose::catalog, range.step,
-                                                       range.first_sample + static_cast<std::uint32_t>(i)};
-                             truth.sources = draw_sources(config, decoder, truth.conditions, block, random);
-                         });
-    Kokkos::fence();
-    return truths;
+    RandomStream random{sample.seed, StreamPurpose::mask, sample.step, sample.first_sample};
+    bad = draw_bad_pixels(config.conditions, height, width, random);
+    append_bleeding(truth, height, width, random, bad);
 }
 
-GaussianLists expand(const SimulatorConfig& config, std::span<const ImageTruth> truths) {
-    std::vector<std::vector<Gaussian>> per_image(truths.size());
-    Kokkos::parallel_for(
-        "bliss::expand",
-        Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>>(0, truths.size()),
-        [&](const std::size_t i) {
-            for (const Source& source : truths[i].sources) {
-                append_gaussians(source, truths[i].conditions.psf, config.tolerance_e, per_image[i]);
-                if (source.is_star) append_scattered_light(source, truths[i].conditions.scattered, config.tolerance_e, per_image[i]);
-            }
-        });
-    Kokkos::fence();
-    GaussianLists lists;
-    for (const auto& list : per_image) {
-        lists.gaussians.insert(lists.gaussians.end(), list.begin(), list.end());
-        lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));
-    }
-    return lists;
+ImageTruth draw_truth(const SimulatorConfig& config, const GalaxyDecoder* decoder, const SampleRange& sample, std::int64_t height,
+                      std::int64_t width) {
+    ImageTruth truth{conditions_of(config, sample), {}};
+    const RandomStream random{sample.seed, StreamPurpose::catalog, sample.step, sample.first_sample};
+    truth.sources = draw_sources(config, decoder, truth.conditions, height, width, random);
+    return truth;
 }
 
-void mark_bad_pixels(const SimulatorConfig& config, const SampleRange& range, std::span<const ImageTruth> truths,
+void mark_bad_pixels(std::span<const ImageTruth> truths, const std::vector<std::vector<BadRectangle>>& of_image,
                      const SimulationTarget& target) {
     const ImageBlock& block = target.block;
     const std::int64_t pixels = block.height * block.width;
-    Kokkos::parallel_for(
-        "bliss::bad_pixels", Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace>(0, block.images),
-        [&](const std::int64_t image) {
-            float* const electrons = block.electrons + image * pixels;
-            std::uint8_t* const valid = target.valid + image * pixels;
-            const Conditions& conditions = truths[static_cast<std::size_t>(image)].conditions;
-            for (std::int64_t k = 0; k < pixels; ++k) valid[k] = electrons[k] < conditions.saturation_e ? 1 : 0;
-            RandomStream random{range.seed, StreamPurpose::mask, range.step, range.first_sample + static_cast<std::uint32_t>(image)};
-            std::vector<BadRectangle> rectangles = draw_bad_pixels(config.conditions, block.height, block.width, random);
-            append_bleeding(truths[static_cast<std::size_t>(image)], block.height, block.width, random, rectangles);
-            for (const BadRectangle& bad : rectangles) {
-                const std::int64_t row_end = std::min(block.height, bad.row + bad.rows);
-                const std::int64_t col_end = std::min(block.width, bad.col + bad.cols);
-                for (std::int64_t row = bad.row; row < row_end; ++row) {
-                    std::fill(valid + row * block.width + bad.col, valid + row * block.width + col_end, std::uint8_t{0});
-                }
+    for_each_on_host(block.images, [&](const std::int64_t image) {
+        float* const electrons = block.electrons + image * pixels;
+        std::uint8_t* const valid = target.valid + image * pixels;
+        const Conditions& conditions = truths[static_cast<std::size_t>(image)].conditions;
+        for (std::int64_t k = 0; k < pixels; ++k) valid[k] = electrons[k] < conditions.saturation_e ? 1 : 0;
+        for (const BadRectangle& bad : of_image[static_cast<std::size_t>(image)]) {
+            const std::int64_t row_end = std::min(block.height, bad.row + bad.rows);
+            const std::int64_t col_end = std::min(block.width, bad.col + bad.cols);
+            for (std::int64_t row = bad.row; row < row_end; ++row) {
+                std::fill(valid + row * block.width + bad.col, valid + row * block.width + col_end, std::uint8_t{0});
             }
-            for (std::int64_t k = 0; k < pixels; ++k) {
-                if (!valid[k]) electrons[k] = static_cast<float>(conditions.background_e);
-            }
-        });
-    Kokkos::fence();
+        }
+        for (std::int64_t k = 0; k < pixels; ++k) {
+            if (!valid[k]) electrons[k] = static_cast<float>(conditions.background_e);
+        }
+    });
+}
+
+void require_decoder(const SimulatorConfig& config, const GalaxyDecoder* decoder) {
+    if (config.prior.galaxies == GalaxyModel::learnt && decoder == nullptr)
+        throw ConfigError("simulator.prior.galaxies is \"learnt\", but no galaxy decoder was given");
 }
 
 }  // namespace
@@ -170,29 +153,64 @@ Conditions conditions_of(const SimulatorConfig& config, const SampleRange& range
     return draw_conditions(config.conditions, random);
 }
 
+double rate_of(const SimulatorConfig& config, const SampleRange& range) {
+    RandomStream random{range.seed, StreamPurpose::conditions, range.step, range.first_sample};
+    return draw_rate(config.conditions, random);  // what is drawn first
+}
+
 bool shines_into(const Source& source, double off_px) {
     return off_px <= k_margin_px || (source.flux_e >= k_bright_e && off_px <= k_farthest_px);
 }
 
 void observe(const SimulatorConfig& config, std::span<const ImageTruth> truths, const SampleRange& range, const SimulationTarget& target) {
-    render(expand(config, truths), target.block);
-    add_noise(config.noise, target.block, range.seed, range.step, range.first_sample);
-    mark_bad_pixels(config, range, truths, target);
+    const ImageBlock& block = target.block;
+    std::vector<std::vector<Gaussian>> light(truths.size());
+    std::vector<std::vector<BadRectangle>> bad(truths.size());
+    for_each_on_host(block.images, [&](const std::int64_t i) {
+        const auto k = static_cast<std::size_t>(i);
+        plan_pixels(config, range.from(i), block.height, block.width, truths[k], light[k], bad[k]);
+    });
+    GaussianLists lists;
+    for (const auto& of_image : light) {
+        lists.gaussians.insert(lists.gaussians.end(), of_image.begin(), of_image.end());
+        lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));
+    }
+    render(lists, block);
+    add_noise(config.noise, block, range.seed, range.step, range.first_sample);
+    mark_bad_pixels(truths, bad, target);
 }
 
 std::vector<ImageTruth> simulate(const SimulatorConfig& config, const GalaxyDecoder* decoder, const SampleRange& range,
                                  const SimulationTarget& target) {
     const ImageBlock& block = target.block;
+    require_decoder(config, decoder);
+    std::vector<std::optional<ImageTruth>> drawn(static_cast<std::size_t>(block.images));
+    for_each_on_host(block.images, [&](const std::int64_t i) {
+        drawn[static_cast<std::size_t>(i)] = draw_truth(config, decoder, range.from(i), block.height, block.width);
+    });
+    std::vector<ImageTruth> truths;
     const std::int64_t pixels = block.height * block.width;
-    if (config.prior.galaxies == GalaxyModel::learnt && decoder == nullptr) {
-        throw ConfigError("simulator.prior.galaxies is \"learnt\", but no galaxy decoder was given");
-    }
-    std::vector<ImageTruth> truths = draw_truths(config, decoder, range, block);
-    for (std::int64_t i = 0; i < block.images; ++i) {
-        std::fill_n(block.electrons + i * pixels, pixels, static_cast<float>(truths[static_cast<std::size_t>(i)].conditions.background_e));
+    for (std::optional<ImageTruth>& truth : drawn) {
+        const auto background_e = static_cast<float>(truth->conditions.background_e);
+        std::fill_n(block.electrons + std::ssize(truths) * pixels, pixels, background_e);
+        truths.push_back(std::move(*truth));
     }
     observe(config, truths, range, target);
     return truths;
+}
+
+std::vector<ImagePlan> plan_images(const SimulatorConfig& config, const GalaxyDecoder* decoder, const SampleRange& range,
+                                   std::int64_t images, std::int64_t height, std::int64_t width) {
+    require_decoder(config, decoder);
+    std::vector<std::optional<ImagePlan>> drawn(static_cast<std::size_t>(images));
+    for_each_on_host(images, [&](const std::int64_t k) {
+        ImagePlan plan{draw_truth(config, decoder, range.from(k), height, width), {}, {}};
+        plan_pixels(config, range.from(k), height, width, plan.truth, plan.light, plan.bad);
+        drawn[static_cast<std::size_t>(k)] = std::move(plan);
+    });
+    std::vector<ImagePlan> plans;
+    for (std::optional<ImagePlan>& plan : drawn) plans.push_back(std::move(*plan));
+    return plans;
 }
 
 }  // namespace bliss::simulator

@@ -1,12 +1,15 @@
 #include "bliss/survey/frame.hpp"
 
+#include "bliss/core/check.hpp"
 #include "bliss/core/error.hpp"
-#include "bliss/core/statistics.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
+#include <utility>
 
 namespace bliss::survey {
 namespace {
@@ -71,11 +74,36 @@ void mask_blank_pixels(Frame& frame) {
 }
 
 double median_background_e(const Frame& frame) {
-    std::vector<float> values;
-    for (std::int64_t k = 0; k < frame.background_e.size(); ++k) {
-        if (frame.valid.data()[k]) values.push_back(frame.background_e.data()[k]);
+    const std::int64_t pixels = frame.background_e.size();
+    const float* const values = frame.background_e.data();
+    const std::uint8_t* const valid = frame.valid.data();
+    // Positive numbers are ordered as their bits are: counted by the upper half of these, then by the lower half of those in the middle.
+    constexpr std::size_t k_halves = 1 << 16;
+    std::vector<std::uint32_t> by_upper(k_halves), by_lower(k_halves);
+    std::int64_t count = 0;
+    for (std::int64_t k = 0; k < pixels; ++k) {
+        if (!valid[k]) continue;
+        BLISS_EXPECT(values[k] > 0, "the background is positive");
+        ++by_upper[std::bit_cast<std::uint32_t>(values[k]) >> 16];
+        ++count;
     }
-    return median(std::move(values));
+    if (count == 0) return std::numeric_limits<double>::quiet_NaN();
+    const auto place_of = [](const std::vector<std::uint32_t>& counts, std::int64_t rank) {  // and the rank within
+        std::size_t place = 0;
+        while (rank >= counts[place]) rank -= counts[place++];
+        return std::pair{static_cast<std::uint32_t>(place), rank};
+    };
+    const auto value_of = [&](std::int64_t rank) {
+        const auto [upper, rank_within] = place_of(by_upper, rank);
+        std::ranges::fill(by_lower, 0);
+        for (std::int64_t k = 0; k < pixels; ++k) {
+            const auto bits = std::bit_cast<std::uint32_t>(values[k]);
+            if (bits >> 16 == upper && valid[k]) ++by_lower[bits & (k_halves - 1)];
+        }
+        return static_cast<double>(std::bit_cast<float>(upper << 16 | place_of(by_lower, rank_within).first));
+    };
+    const double above = value_of(count / 2);
+    return count % 2 == 1 ? above : 0.5 * (value_of(count / 2 - 1) + above);
 }
 
 double valid_share(const Frame& frame) {

@@ -20,8 +20,13 @@ constexpr double k_filter_sigmas_px[k_filter_count] = {0, 1.5, 3.5};
 constexpr double k_filtered_scale = 3;
 /// No pixel of any image is farther from the background, in units of the noise; keeps what follows finite.
 constexpr double k_u_limit = 1e6;
-/// Rows computed at once: on a processor they stay in the cache, on a GPU they are few launches.
-constexpr std::int64_t k_rows_at_once = 32, k_rows_at_once_gpu = 2048;
+/// Rows computed at once: they stay in the processor's cache.
+constexpr std::int64_t k_rows_at_once = 32;
+
+/// (x - gamma) / sqrt(gamma), 0 where it is not valid.
+at::Tensor in_noise(const at::Tensor& electrons, const at::Tensor& gamma, const at::Tensor& valid) {
+    return (electrons - gamma).mul_(gamma.rsqrt()).clamp_(-k_u_limit, k_u_limit).mul_(valid);
+}
 
 }  // namespace
 
@@ -41,21 +46,21 @@ at::Tensor matched_filters(const survey::Psf& psf) {
 }
 
 at::Tensor features(const PixelBlock& pixels, const at::Tensor& filters, const std::vector<double>& compression_scales) {
+    if (pixels.electrons.is_cuda()) return features_together(pixels, filters, compression_scales);
     const std::int64_t images = pixels.electrons.size(0), height = pixels.electrons.size(1), width = pixels.electrons.size(2);
     const auto scales = static_cast<std::int64_t>(compression_scales.size());
     constexpr std::int64_t reach = k_filter_px / 2;
     const at::Tensor background = pixels.background_e.expand({images, height, -1});
     at::Tensor out = torch::empty({images, feature_count(compression_scales.size()), height, width},
                                   pixels.electrons.options().memory_format(torch::MemoryFormat::ChannelsLast));
-    const std::int64_t at_once = out.is_cuda() ? k_rows_at_once_gpu : k_rows_at_once, pieces = (height + at_once - 1) / at_once;
+    const std::int64_t pieces = (height + k_rows_at_once - 1) / k_rows_at_once;
     for_each_on_one_thread(images * pieces, [&](std::int64_t k) {
-        const std::int64_t image = k / pieces, first = k % pieces * at_once, last = std::min(height, first + at_once);
+        const std::int64_t image = k / pieces, first = k % pieces * k_rows_at_once, last = std::min(height, first + k_rows_at_once);
         const std::int64_t from = std::max<std::int64_t>(0, first - reach), to = std::min(height, last + reach);
         const auto rows = [&](const at::Tensor& of) { return of[image].slice(0, from, to); };
         const at::Tensor valid = rows(pixels.valid).to(torch::kFloat);
-        const at::Tensor gamma = rows(background);
-        const at::Tensor u = (rows(pixels.electrons) - gamma).mul_(gamma.rsqrt()).clamp_(-k_u_limit, k_u_limit).mul_(valid);  // (rows, W)
-        const at::Tensor channels = out[image].slice(1, first, last);                           // (C, rows, W)
+        const at::Tensor u = in_noise(rows(pixels.electrons), rows(background), valid);  // (rows, W)
+        const at::Tensor channels = out[image].slice(1, first, last);                    // (C, rows, W)
         for (std::int64_t c = 0; c < scales; ++c) {
             channels[c].copy_(fast_asinh(u.slice(0, first - from, last - from) / compression_scales[static_cast<std::size_t>(c)]));
         }
@@ -65,6 +70,21 @@ at::Tensor features(const PixelBlock& pixels, const at::Tensor& filters, const s
         channels[scales + k_filter_count].copy_(valid.slice(0, first - from, last - from));
     });
     return out;
+}
+
+at::Tensor features_together(const PixelBlock& pixels, const at::Tensor& filters, const std::vector<double>& compression_scales) {
+    const torch::NoGradGuard no_grad;
+    const std::int64_t images = pixels.electrons.size(0);
+    const at::Tensor valid = pixels.valid.to(torch::kFloat);
+    const at::Tensor u = in_noise(pixels.electrons, pixels.background_e, valid);  // (B, H, W)
+    // One group of filters an image.
+    const at::Tensor filtered =
+        torch::conv2d(u.unsqueeze(0), filters.flatten(0, 1).unsqueeze(1), {}, 1, k_filter_px / 2, 1, images)[0].unflatten(0, {images, -1});
+    std::vector<at::Tensor> channels;
+    for (const double scale : compression_scales) channels.push_back(fast_asinh(u / scale).unsqueeze(1));
+    channels.push_back(fast_asinh(filtered / k_filtered_scale));
+    channels.push_back(valid.unsqueeze(1));
+    return torch::cat(channels, 1).contiguous(torch::MemoryFormat::ChannelsLast);
 }
 
 PixelBlock padded_rows(const survey::Frame& frame, std::int64_t row_begin, std::int64_t row_end) {
@@ -83,6 +103,26 @@ PixelBlock padded_rows(const survey::Frame& frame, std::int64_t row_begin, std::
         std::memcpy(block.valid.data_ptr<std::uint8_t>() + to, &frame.valid(from, 0), count);
     }
     // A pixel that is not valid may hold NaN; the channels multiply by validity, so it must be a number.
+    block.electrons = torch::where(block.valid.to(torch::kBool), block.electrons, block.background_e);
+    return block;
+}
+
+PixelBlock padded_frame(const survey::Frame& frame, c10::Device device) {
+    if (!device.is_cpu()) return padded_frame_there(frame, device);
+    return padded_rows(frame, 0, TileGrid{frame.height(), frame.width()}.rows() * k_tile_px);
+}
+
+PixelBlock padded_frame_there(const survey::Frame& frame, c10::Device device) {
+    const TileGrid grid{frame.height(), frame.width()};
+    const std::int64_t rows = grid.rows() * k_tile_px, cols = grid.cols() * k_tile_px;
+    const auto padded = [&]<class T>(const Image<T>& image, double outside) {
+        auto* const pixels = const_cast<T*>(image.data());  // only copied from
+        const std::int64_t height = image.height(), width = image.width();
+        const at::Tensor there = torch::from_blob(pixels, {1, height, width}, torch::CppTypeToScalarType<T>::value).to(device);
+        const std::int64_t right = k_padding_px + cols - width, below = k_padding_px + rows - height;
+        return torch::constant_pad_nd(there, {k_padding_px, right, k_padding_px, below}, outside);
+    };
+    PixelBlock block{padded(frame.electrons, 0), padded(frame.background_e, 1), padded(frame.valid, 0)};
     block.electrons = torch::where(block.valid.to(torch::kBool), block.electrons, block.background_e);
     return block;
 }

@@ -4,10 +4,13 @@
 #include "bliss/encoder/slot_moments.hpp"
 #include "bliss/tile/features.hpp"
 #include "bliss/tile/grid.hpp"
+#include "bliss/tile/one_thread.hpp"
+#include "bliss/training/gpu_images.hpp"
 
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 namespace bliss::training {
@@ -17,10 +20,20 @@ namespace {
 constexpr double k_share_given_by_moments = 0.5;
 /// Windows come in multiples of this: kernels are compiled anew for every number of them.
 constexpr std::size_t k_windows_multiple = 8;
+/// cuDNN takes milliseconds to choose kernels for a new number: on a GPU only so many numbers lie between a power of two and the next.
+constexpr std::size_t k_windows_steps_gpu = 8;
+
+/// How many windows are computed for n that are asked for.
+std::size_t round_number_of_windows(std::size_t n, c10::Device device) {
+    std::size_t multiple = k_windows_multiple;
+    if (device.is_cuda()) multiple = std::max(multiple, std::bit_ceil(n) / (2 * k_windows_steps_gpu));
+    return (n + multiple - 1) / multiple * multiple;
+}
 
 /// What the encoders of single sources are told of labelled sources.
 class Placing {
 public:
+    /// @param q plain
     Placing(const Batch& batch, encoder::TilePosterior q, GivenAs given_as)
         : batch_{batch},
           q_{std::move(q)},
@@ -29,7 +42,8 @@ public:
           side_{std::lround(std::sqrt(static_cast<double>(tiles_)))},
           tile_px_{static_cast<double>(batch.features.size(2) - 2 * tile::k_padding_px) / static_cast<double>(side_)} {}
 
-    [[nodiscard]] encoder::GivenSource given(const LabelledSource& s) const {
+    /// @param row of the source's tile in q
+    [[nodiscard]] encoder::GivenSource given(const LabelledSource& s, std::int64_t row) const {
         const double ln_noise = batch_.ln_noise[static_cast<std::size_t>(s.image)];
         const std::int64_t in_image = s.tile % tiles_, count = batch_.labels.count.data_ptr<std::int64_t>()[s.tile];
         RandomStream random{batch_.range.seed, StreamPurpose::crop, batch_.range.step,
@@ -38,7 +52,7 @@ public:
         // Slots of several sources may stand for either: these are given as they are.
         const bool by_moments = given_as_ == GivenAs::mixed && random.uniform() < k_share_given_by_moments && count == 1;
         if (!by_moments) return {.x_px = s.x_px, .y_px = s.y_px, .ln_flux_above_noise = s.ln_flux_e - ln_noise};
-        const encoder::SlotMoments of = encoder::slot_moments(q_, s.tile, encoder::slot_index(1, 0));
+        const encoder::SlotMoments of = encoder::slot_moments(q_, row, encoder::slot_index(1, 0));
         const auto px = [&](double in_tile, std::int64_t index) {
             return tile::k_padding_px + tile_px_ * (static_cast<double>(index) + in_tile) - 0.5;
         };
@@ -59,44 +73,76 @@ private:
     double tile_px_;
 };
 
+/// Pixels of images, and what is known of them.
+struct Images {
+    tile::PixelBlock pixels;
+    std::vector<simulator::ImageTruth> truths;
+};
+
+/// Images whose pixels are made where the networks are: nothing of their size is copied.
+Images make_there(const TrainingConfig& config, const simulator::GalaxyDecoder* decoder, const simulator::SampleRange& range,
+                  std::int64_t images, c10::Device device) {
+    const std::int64_t side = image_side_px(config);
+    std::vector<simulator::ImagePlan> plans = simulator::plan_images(config.simulator, decoder, range, images, side, side);
+    Images out{make_on_gpu(plans, range, side, device), {}};
+    for (simulator::ImagePlan& plan : plans) out.truths.push_back(std::move(plan.truth));
+    return out;
+}
+
+Images make_on_cores(const TrainingConfig& config, const simulator::GalaxyDecoder* decoder, const simulator::SampleRange& range,
+                     std::int64_t images, c10::Device device) {
+    const std::int64_t side = image_side_px(config);
+    const at::Tensor electrons = torch::empty({images, side, side}), valid = torch::empty({images, side, side}, torch::kUInt8);
+    std::vector<std::vector<simulator::ImageTruth>> truths(static_cast<std::size_t>(images));
+    tile::for_each_on_one_thread(images, [&](std::int64_t k) {
+        const simulator::SimulationTarget target{{electrons.data_ptr<float>() + k * side * side, 1, side, side},
+                                                 valid.data_ptr<std::uint8_t>() + k * side * side};
+        truths[static_cast<std::size_t>(k)] = simulator::simulate(config.simulator, decoder, range.from(k), target);
+    });
+    Images out{{electrons.to(device), {}, valid.to(device)}, {}};
+    for (auto& of_image : truths) out.truths.push_back(std::move(of_image.front()));
+    return out;
+}
+
 }  // namespace
+
+bool makes_images_on(c10::Device device, const TrainingConfig& config) {
+    return device.is_cuda() && simulator::gpu() >= 0 && device.index() == simulator::gpu() && simulator::makes_images(config.simulator);
+}
 
 Batch make_batch(const TrainingConfig& config, const simulator::GalaxyDecoder* decoder, const simulator::SampleRange& range,
                  std::int64_t images, c10::Device device) {
-    const std::int64_t side = image_side_px(config);
-    tile::PixelBlock pixels{torch::empty({images, side, side}), torch::empty({images, 1, 1}),
-                            torch::empty({images, side, side}, torch::kUInt8)};
-    const simulator::SimulationTarget target{{pixels.electrons.data_ptr<float>(), images, side, side},
-                                             pixels.valid.data_ptr<std::uint8_t>()};
-    const std::vector<simulator::ImageTruth> truths = simulator::simulate(config.simulator, decoder, range, target);
-
+    Images made = (makes_images_on(device, config) ? make_there : make_on_cores)(config, decoder, range, images, device);
     Batch batch;
     batch.range = range;
     batch.compression_scale = config.encoder.compression_scales.front();
     batch.conditions = {torch::empty({images, encoder::k_condition_count}), torch::empty({images, 1}), {}};
-    at::Tensor filters = torch::empty({images, tile::k_filter_count, tile::k_filter_px, tile::k_filter_px});
     batch.psf_profiles = torch::empty({images, encoder::k_profile_length + 1});
-    for (std::int64_t i = 0; i < images; ++i) {
-        const simulator::Conditions& conditions = truths[static_cast<std::size_t>(i)].conditions;
-        pixels.background_e[i] = conditions.background_e;
-        batch.psf_fwhm_px.push_back(conditions.psf.fwhm_px());
-        batch.conditions.rate[i] = encoder::rate_conditioning(conditions.sources_per_tile);
-        filters[i] = tile::matched_filters(conditions.psf);
+    batch.psf_fwhm_px.resize(static_cast<std::size_t>(images));
+    const at::Tensor filters = torch::empty({images, tile::k_filter_count, tile::k_filter_px, tile::k_filter_px});
+    const at::Tensor background_e = torch::empty({images, 1, 1});
+    tile::for_each_on_one_thread(images, [&](std::int64_t i) {
+        const simulator::Conditions& conditions = made.truths[static_cast<std::size_t>(i)].conditions;
+        background_e.data_ptr<float>()[i] = static_cast<float>(conditions.background_e);
+        batch.psf_fwhm_px[static_cast<std::size_t>(i)] = conditions.psf.fwhm_px();
+        batch.conditions.rate.data_ptr<float>()[i] = encoder::rate_conditioning(conditions.sources_per_tile);
+        filters[i].copy_(tile::matched_filters(conditions.psf));
         const auto numbers = encoder::conditioning(conditions.psf, conditions.background_e);
         const auto profile = encoder::psf_profile(conditions.psf);
         std::copy(numbers.begin(), numbers.end(), batch.conditions.numbers.data_ptr<float>() + i * encoder::k_condition_count);
         std::copy(profile.begin(), profile.end(), batch.psf_profiles.data_ptr<float>() + i * (encoder::k_profile_length + 1));
-    }
-    batch.conditions.ln_noise = (0.5 * torch::log(pixels.background_e).squeeze(-1)).contiguous();
+    });
+    batch.conditions.ln_noise = (0.5 * torch::log(background_e).squeeze(-1)).contiguous();
     batch.ln_noise.assign(batch.conditions.ln_noise.data_ptr<float>(), batch.conditions.ln_noise.data_ptr<float>() + images);
-    batch.features = tile::features(pixels.to(device), filters.to(device), config.encoder.compression_scales);
+    made.pixels.background_e = background_e.to(device);
+    batch.features = tile::features(made.pixels, filters.to(device), config.encoder.compression_scales);
     batch.conditions = batch.conditions.to(device);
     batch.psf_profiles = batch.psf_profiles.to(device);
-    batch.labels = make_labels(truths, {.label_flux_min_e = config.simulator.prior.label_flux_min_e,
-                                        .tiles_per_side = config.tiles_per_side,
-                                        .tile_px = config.encoder.tile_px,
-                                        .max_sources = config.encoder.max_sources,
-                                        .latents = decoder ? static_cast<std::int64_t>(decoder->latents()) : 0});
+    batch.labels = make_labels(made.truths, {.label_flux_min_e = config.simulator.prior.label_flux_min_e,
+                                             .tiles_per_side = config.tiles_per_side,
+                                             .tile_px = config.encoder.tile_px,
+                                             .max_sources = config.encoder.max_sources,
+                                             .latents = decoder ? static_cast<std::int64_t>(decoder->latents()) : 0});
     if (config.encoder.reach > 0) batch.context = contexts(batch.labels, config.encoder.reach, config.encoder.max_sources).to(device);
     return batch;
 }
@@ -122,13 +168,16 @@ SourceBatch pick_sources(const Batch& batch, const encoder::TilePosterior& poste
     if (batch.labels.shape_latents.defined())
         out.shape_latents = batch.labels.shape_latents.index_select(0, torch::tensor(which)).to(device);
 
-    const Placing placing{batch, posterior.plain(), given_as};
-    const std::size_t n = (picked + k_windows_multiple - 1) / k_windows_multiple * k_windows_multiple;
+    std::vector<std::int64_t> tiles;
+    for (const std::size_t source : out.sources) tiles.push_back(labelled[source].tile);
+    const Placing placing{batch, posterior.of(torch::tensor(tiles)).plain(), given_as};
+    const std::size_t n = round_number_of_windows(picked, device);
     std::vector<std::int64_t> image(n), row(n), col(n);
     out.windows.given = torch::empty({static_cast<std::int64_t>(n), encoder::k_given_count});
     for (std::size_t k = 0; k < n; ++k) {
-        const LabelledSource& source = batch.labels.sources[out.sources[k < picked ? k : 0]];
-        const encoder::GivenSource given = placing.given(source);
+        const std::size_t which_picked = k < picked ? k : 0;
+        const LabelledSource& source = labelled[out.sources[which_picked]];
+        const encoder::GivenSource given = placing.given(source, static_cast<std::int64_t>(which_picked));
         image[k] = source.image;
         col[k] = std::lround(given.x_px);
         row[k] = std::lround(given.y_px);

@@ -21,6 +21,9 @@ struct Batch {
     std::vector<double> psf_fwhm_px;  ///< of each image
 };
 
+/// Whether the pixels of simulated images are made on this device: a GPU, and one that Kokkos was built for and runs on.
+[[nodiscard]] bool makes_images_on(c10::Device device, const TrainingConfig& config);
+
 [[nodiscard]] Batch make_batch(const TrainingConfig& config, const simulator::GalaxyDecoder* decoder, const simulator::SampleRange& range,
                                std::int64_t images, c10::Device device = torch::kCPU);
 

@@ -1,5 +1,6 @@
 #include "flat_parameters.hpp"
 
+#include "bliss/comm/agree.hpp"
 #include "bliss/core/check.hpp"
 #include "bliss/tile/one_thread.hpp"
 #include "bliss/training/muon.hpp"
@@ -143,20 +144,29 @@ void FlatParameters::take_in(const at::Tensor& gradients, const Rates& rates) {
     });
 }
 
+double FlatParameters::Matrix::step() const { return k_matrix_step * std::sqrt(static_cast<double>(std::max(rows, cols))); }
+
+at::Tensor FlatParameters::part(const at::Tensor& block, const Matrix& matrix) {
+    return block.slice(0, matrix.offset, matrix.offset + matrix.size()).view({matrix.rows, matrix.cols});
+}
+
+at::Tensor FlatParameters::direction(const at::Tensor& gradients, const Matrix& matrix) const {
+    return torch::lerp(part(gradients, matrix), part(first_moment_, matrix), k_beta1);
+}
+
 void FlatParameters::orthogonalize(const at::Tensor& gradients, const comm::Communicator& comm) {
+    if (!update_.is_cpu()) {
+        orthogonalize_together(gradients, comm);
+        return;
+    }
     const std::vector<std::vector<Matrix>> shares = shared_over(comm.size());
     const std::vector<Matrix>& mine = shares[static_cast<std::size_t>(comm.rank())];
     tile::for_each_on_one_thread(std::ssize(mine), [&](std::int64_t k) {
         const Matrix& matrix = mine[static_cast<std::size_t>(k)];
-        const auto part = [&](const at::Tensor& block) {
-            return block.slice(0, matrix.offset, matrix.offset + matrix.size()).view({matrix.rows, matrix.cols});
-        };
-        const double size = k_matrix_step * std::sqrt(static_cast<double>(std::max(matrix.rows, matrix.cols)));
-        part(update_).copy_(orthogonalized(torch::lerp(part(gradients), part(first_moment_), k_beta1))).mul_(size);
+        part(update_, matrix).copy_(orthogonalized(direction(gradients, matrix))).mul_(matrix.step());
     });
     if (comm.size() == 1) return;
-    at::Tensor update = update_.cpu();  // itself, on cores
-    float* const at = update.data_ptr<float>();
+    float* const at = update_.data_ptr<float>();
     std::vector<float> numbers;
     for (const Matrix& matrix : mine) numbers.insert(numbers.end(), at + matrix.offset, at + matrix.offset + matrix.size());
     numbers = comm.gather_v(numbers);
@@ -165,7 +175,23 @@ void FlatParameters::orthogonalize(const at::Tensor& gradients, const comm::Comm
         std::copy_n(from, matrix.size(), at + matrix.offset);
         from += matrix.size();
     }
-    if (!update_.is_cpu()) update_.copy_(update);
+}
+
+void FlatParameters::orthogonalize_together(const at::Tensor& gradients, const comm::Communicator& comm) {
+    std::vector<float> numbers;
+    comm::agree_on(comm, [&] {
+        if (comm.rank() != 0) return;
+        std::vector<at::Tensor> directions;
+        for (const Matrix& matrix : matrices_) directions.push_back(direction(gradients, matrix));
+        const std::vector<at::Tensor> steps = orthogonalized_together(directions);
+        for (std::size_t k = 0; k < steps.size(); ++k) part(update_, matrices_[k]).copy_(steps[k] * matrices_[k].step());
+        if (comm.size() == 1) return;
+        const at::Tensor host = update_.cpu();
+        numbers.assign(host.data_ptr<float>(), host.data_ptr<float>() + host.numel());
+    });
+    if (comm.size() == 1) return;
+    comm.broadcast(numbers);  // as rank 0 has it: GPUs of two kinds add up in other orders
+    update_.copy_(torch::from_blob(numbers.data(), {std::ssize(numbers)}));
 }
 
 void FlatParameters::move(const Rates& rates) {

@@ -26,7 +26,7 @@ public:
 
     /// Scales the gradients to the norm limit, takes a step, moves the average. Weight matrices (a convolution's rows are its
     /// output channels) take a step of Muon, with Nesterov momentum; all else one of Adam. Where the gradients are not finite nothing
-    /// changes. Ranks share the matrices; the bits depend on neither ranks nor threads.
+    /// changes. Ranks share the matrices, on GPUs rank 0 takes all; the bits depend on neither ranks nor threads.
     /// @param gradients (size()) float, on the device, the same on all ranks; they are changed @return norm before scaling @collective
     double step(const at::Tensor& gradients, double learning_rate, double norm_limit, double average_decay, const comm::Communicator& comm);
 
@@ -46,6 +46,8 @@ private:
         std::int64_t offset, rows, cols;
 
         [[nodiscard]] std::int64_t size() const { return rows * cols; }
+        /// What Muon's step of it is multiplied by.
+        [[nodiscard]] double step() const;
     };
 
     /// What a step's elementwise parts need.
@@ -58,6 +60,11 @@ private:
     void take_in(const at::Tensor& gradients, const Rates& rates);
     /// Puts the steps of this rank's matrices into `update_`, then all ranks'. @collective
     void orthogonalize(const at::Tensor& gradients, const comm::Communicator& comm);
+    /// The same on a GPU: all together, by rank 0. @collective
+    void orthogonalize_together(const at::Tensor& gradients, const comm::Communicator& comm);
+    [[nodiscard]] static at::Tensor part(const at::Tensor& block, const Matrix& matrix);
+    /// What Muon makes a step of.
+    [[nodiscard]] at::Tensor direction(const at::Tensor& gradients, const Matrix& matrix) const;
     /// Moves the weights and their average.
     void move(const Rates& rates);
 

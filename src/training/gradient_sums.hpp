@@ -78,6 +78,14 @@ public:
         });
     }
 
+    /// The same on the calling thread, one after the other, with gradients where the thread has them.
+    template <class Make, class Work>
+    void for_each_here(std::size_t count, const Make& make, const Work& work) {
+        if (of_threads_.empty()) of_threads_.resize(1);
+        if (!of_threads_.front()) of_threads_.front() = make();
+        for (std::size_t k = 0; k < count; ++k) work(*of_threads_.front(), k);
+    }
+
     /// Calls `work(own)` for every thread that has something.
     template <class Work>
     void for_all(const Work& work) {

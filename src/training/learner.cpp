@@ -77,7 +77,7 @@ void Learner::detect(Piece& piece, const Whole* whole) {
     const encoder::TilePosterior q = detection_->posterior(raw, batch.conditions);
     const DetectionLoss loss = detection_loss(q, batch.labels);
     if (whole) learn(detection_network, (loss.count + loss.location + loss.flux) / whole->tiles, piece);
-    piece.posterior = q.plain();
+    piece.posterior = q.detached();
     LossSums& sums = piece.sums;
     sums.count = loss.count.item<double>();
     sums.location = loss.location.item<double>();

@@ -21,7 +21,7 @@ struct LossSums {
 /// Images that are computed together, on one thread; what is known of them between the networks.
 struct Piece {
     Batch batch;
-    encoder::TilePosterior posterior;  ///< of the detection encoder, plain
+    encoder::TilePosterior posterior;  ///< of the detection encoder, without gradients
     LossSums sums;
 };
 

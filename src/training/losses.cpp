@@ -11,7 +11,7 @@
 namespace bliss::training {
 namespace {
 
-/// Sources of the tiles that hold exactly n: n columns of source numbers, one row a tile.
+/// Sources of the tiles that hold exactly n: n source numbers for each tile.
 using TilesOfCount = std::vector<std::vector<std::size_t>>;
 
 std::map<std::size_t, TilesOfCount> group_by_count(const Labels& labels) {
@@ -22,60 +22,48 @@ std::map<std::size_t, TilesOfCount> group_by_count(const Labels& labels) {
     return groups;
 }
 
-/// ln q of source s under slot m, for the sources named: of its location, and of its flux given the location. Each (n).
-struct SlotLikelihood {
+/// ln q of each of a tile's n sources under each of the n slots of that count: of its location, and of location and flux. Each (tiles,
+/// sources, slots).
+struct SlotLikelihoods {
     at::Tensor location;
-    at::Tensor flux;
+    at::Tensor both;
 };
 
-/// @param slot place of the slot among those of all counts
-SlotLikelihood slot_likelihood(const encoder::TilePosterior& q, const Labels& labels, const std::vector<std::size_t>& which,
-                               std::int64_t slot) {
-    const auto n = static_cast<std::int64_t>(which.size());
-    at::Tensor tile = torch::empty({n}, torch::kLong);
-    at::Tensor truth = torch::empty({3, n, 1});
-    std::int64_t* const tile_at = tile.data_ptr<std::int64_t>();
-    auto truth_at = truth.accessor<float, 3>();
-    for (std::int64_t i = 0; i < n; ++i) {
-        const LabelledSource& s = labels.sources[which[static_cast<std::size_t>(i)]];
-        tile_at[i] = s.tile;
-        truth_at[0][i][0] = s.u;
-        truth_at[1][i][0] = s.v;
-        truth_at[2][i][0] = s.ln_flux_e;
+SlotLikelihoods slot_likelihoods(const encoder::TilePosterior& q, const Labels& labels, const TilesOfCount& tiles, std::size_t sources) {
+    const std::int64_t count = std::ssize(tiles), n = static_cast<std::int64_t>(sources), first = encoder::slot_index(n, 0);
+    at::Tensor tile = torch::empty({count}, torch::kLong);
+    at::Tensor truth = torch::empty({3, count, n, 1, 1});  // u, v, ln flux of (tiles, sources), to be held against slots and their parts
+    for (std::int64_t i = 0; i < count; ++i) {
+        const std::vector<std::size_t>& members = tiles[static_cast<std::size_t>(i)];
+        tile.data_ptr<std::int64_t>()[i] = labels.sources[members.front()].tile;
+        for (std::int64_t k = 0; k < n; ++k) {
+            const LabelledSource& s = labels.sources[members[static_cast<std::size_t>(k)]];
+            const float numbers[] = {s.u, s.v, s.ln_flux_e};
+            for (std::int64_t j = 0; j < 3; ++j) truth.data_ptr<float>()[(j * count + i) * n + k] = numbers[j];
+        }
     }
     tile = tile.to(q.u_mean.device());
     truth = truth.to(q.u_mean.device());
-    const auto pick = [&](const at::Tensor& parameter) { return parameter.select(1, slot).index_select(0, tile); };  // (n, C)
+    const auto pick = [&](const at::Tensor& parameter) {  // (tiles, 1, slots, C)
+        return parameter.slice(1, first, first + n).index_select(0, tile).unsqueeze(1);
+    };
     const at::Tensor log_weight = pick(q.log_weight);
     const at::Tensor location = encoder::log_truncated_normal(truth[0], pick(q.u_mean), pick(q.u_sd)) +
-                                encoder::log_truncated_normal(truth[1], pick(q.v_mean), pick(q.v_sd));
+                                encoder::log_truncated_normal(truth[1], pick(q.v_mean), pick(q.v_sd)) + log_weight;
     const at::Tensor flux = encoder::log_normal_above(truth[2], pick(q.ln_flux_mean), pick(q.ln_flux_sd), q.ln_flux_low);
-    const at::Tensor marginal = torch::logsumexp(log_weight + location, 1);
-    return {marginal, torch::logsumexp(log_weight + location + flux, 1) - marginal};
+    return {torch::logsumexp(location, 3), torch::logsumexp(location + flux, 3)};
 }
 
-std::vector<std::size_t> column(const TilesOfCount& tiles, std::size_t k) {
-    std::vector<std::size_t> out;
-    for (const auto& tile : tiles) out.push_back(tile[k]);
-    return out;
-}
-
-/// ln of the mean over orderings of the product of slot likelihoods. @return (tiles)
-at::Tensor log_likelihood_of_set(const encoder::TilePosterior& q, const Labels& labels, const TilesOfCount& tiles, std::size_t n) {
-    std::vector<std::vector<at::Tensor>> of_source_in_slot(n);
-    for (std::size_t source = 0; source < n; ++source) {
-        for (std::size_t slot = 0; slot < n; ++slot) {
-            const SlotLikelihood one = slot_likelihood(
-                q, labels, column(tiles, source), encoder::slot_index(static_cast<std::int64_t>(n), static_cast<std::int64_t>(slot)));
-            of_source_in_slot[source].push_back(one.location + one.flux);
-        }
-    }
-    std::vector<std::size_t> order(n);
-    std::iota(order.begin(), order.end(), std::size_t{0});
+/// ln of the mean over orderings of the product of slot likelihoods. @param of_source_in_slot (tiles, n, n) @return (tiles)
+at::Tensor log_likelihood_of_sets(const at::Tensor& of_source_in_slot) {
+    const auto n = static_cast<std::size_t>(of_source_in_slot.size(1));
+    std::vector<std::int64_t> order(n);
+    std::iota(order.begin(), order.end(), std::int64_t{0});
     std::vector<at::Tensor> orderings;
+    const std::vector<at::Tensor> of_source = of_source_in_slot.unbind(1);
     do {
-        at::Tensor product = of_source_in_slot[0][order[0]];
-        for (std::size_t source = 1; source < n; ++source) product = product + of_source_in_slot[source][order[source]];
+        at::Tensor product = of_source[0].select(1, order[0]);
+        for (std::size_t source = 1; source < n; ++source) product = product + of_source[source].select(1, order[source]);
         orderings.push_back(product);
     } while (std::next_permutation(order.begin(), order.end()));
     return torch::logsumexp(torch::stack(orderings), 0) - std::log(static_cast<double>(orderings.size()));
@@ -90,12 +78,12 @@ DetectionLoss detection_loss(const encoder::TilePosterior& q, const Labels& labe
     loss.location = torch::zeros({}, q.u_mean.options().requires_grad(false));
     loss.flux = torch::zeros_like(loss.location);
     for (const auto& [n, tiles] : group_by_count(labels)) {
+        const SlotLikelihoods of = slot_likelihoods(q, labels, tiles, n);
         if (n == 1) {
-            const SlotLikelihood one = slot_likelihood(q, labels, column(tiles, 0), encoder::slot_index(1, 0));
-            loss.location = loss.location - one.location.sum();
-            loss.flux = loss.flux - one.flux.sum();
+            loss.location = loss.location - of.location.sum();
+            loss.flux = loss.flux - (of.both - of.location).sum();
         } else {
-            loss.location = loss.location - log_likelihood_of_set(q, labels, tiles, n).sum();
+            loss.location = loss.location - log_likelihood_of_sets(of.both).sum();
         }
     }
     return loss;

@@ -7,6 +7,7 @@
 #include "bliss/core/interrupt.hpp"
 #include "bliss/encoder/precision.hpp"
 #include "bliss/training/trainer.hpp"
+#include "batch.hpp"
 #include "checkpoint_folder.hpp"
 #include "galaxy_stage.hpp"
 #include "progress.hpp"
@@ -58,8 +59,9 @@ double tiles_per_step(const TrainingConfig& config) {
 void say_computed(const TrainingConfig& config, const comm::Communicator& comm) {
     const c10::Device device = encoder::choose_device(config.device, comm);
     const bool bfloat16 = encoder::choose_precision(config.precision, comm, device) == encoder::Precision::bfloat16;
-    spdlog::info("networks on {} in {}; gradients are added up over {} rank(s) by {}", device.is_cuda() ? "GPUs" : "cores",
-                 bfloat16 ? "bfloat16" : "float32", comm.size(), sums_by_nccl(config.gradient_sums, device, comm) ? "NCCL" : "MPI");
+    spdlog::info("networks on {} in {}; images are made on {}; gradients are added up over {} rank(s) by {}",
+                 device.is_cuda() ? "GPUs" : "cores", bfloat16 ? "bfloat16" : "float32", makes_images_on(device, config) ? "GPUs" : "cores",
+                 comm.size(), sums_by_nccl(config.gradient_sums, device, comm) ? "NCCL" : "MPI");
 }
 
 /// Makes the folder this run's alone. @param named the decoder's file that the configuration names, or empty @param lock rank 0's

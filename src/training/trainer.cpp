@@ -10,6 +10,7 @@
 #include "width_stage.hpp"
 
 #include <fmt/ranges.h>
+#include <omp.h>
 #include <spdlog/spdlog.h>
 #include <torch/torch.h>
 
@@ -23,6 +24,9 @@ using Clock = std::chrono::steady_clock;
 
 /// What an image's sources cost, types and shapes, at the mean density; against everything else.
 constexpr double k_work_of_sources = 0.5;
+
+/// Threads that ask a GPU for the networks' work: this rank's, and LibTorch's for backward passes.
+constexpr int k_threads_of_networks = 2;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -85,6 +89,8 @@ Trainer::Impl::Impl(const TrainingConfig& settings, const comm::Communicator& co
     bfloat16 = encoder::choose_precision(config.precision, comm, device) == encoder::Precision::bfloat16;
     model.prior = config.simulator.prior;
     if (model.galaxies) galaxy_decoder = model.galaxies->decoder->exported();
+    // On cores the networks leave none to spare.
+    if (device.is_cuda()) batch_worker = std::make_unique<Worker>(std::max(1, omp_get_max_threads() - k_threads_of_networks));
 }
 
 std::vector<ImageRange> Trainer::Impl::pieces_of(std::int64_t images) const {
@@ -102,10 +108,10 @@ std::vector<ImageRange> Trainer::Impl::pieces_of_step(std::uint32_t step) const 
         std::int64_t rank;
     };
     std::vector<Share> pieces;
-    for (std::int64_t first = 0; first < config.images_per_step; first += config.images_at_once) {
+    for (std::int64_t first = 0; comm.rank() == 0 && first < config.images_per_step; first += config.images_at_once) {
         Share piece{{first, std::min(config.images_at_once, config.images_per_step - first)}, 0, 0};
         for (std::int64_t k = 0; k < piece.images.count; ++k) {
-            const double rate = simulator::conditions_of(config.simulator, samples(step, first + k)).sources_per_tile;
+            const double rate = simulator::rate_of(config.simulator, samples(step, first + k));
             piece.work += 1 + k_work_of_sources * rate / simulator::mean_rate(config.simulator.conditions);
         }
         pieces.push_back(piece);
@@ -144,11 +150,38 @@ void Trainer::Impl::for_each_piece(std::size_t pieces, const Work& work) {
         const std::int64_t latents = galaxy_decoder ? static_cast<std::int64_t>(galaxy_decoder->latents()) : 0;
         return std::make_unique<Learner>(config, latents, parameters, bfloat16);
     };
-    learners.for_each(pieces, make, work);
+    // One thread asks a GPU for work: cuDNN's plans are kept by thread.
+    if (device.is_cuda()) {
+        learners.for_each_here(pieces, make, work);
+    } else {
+        learners.for_each(pieces, make, work);
+    }
 }
 
 Batch Trainer::Impl::make_batch(std::uint32_t step, const ImageRange& images) const {
     return training::make_batch(config, decoder(), samples(step, images.first), images.count, device);
+}
+
+std::unique_ptr<Trainer::Impl::StepBatches> Trainer::Impl::begin_batches(std::int64_t step) {
+    auto out = std::make_unique<StepBatches>();
+    out->step = step;
+    out->images = pieces_of_step(static_cast<std::uint32_t>(step));
+    if (!batch_worker) return out;
+    out->made.resize(out->images.size());
+    out->done = batch_worker->begin([this, step, batches = out.get()] {
+        for (std::size_t k = 0; k < batches->made.size(); ++k)
+            batches->made[k] = make_batch(static_cast<std::uint32_t>(step), batches->images[k]);
+    });
+    return out;
+}
+
+std::unique_ptr<Trainer::Impl::StepBatches> Trainer::Impl::take_batches() {
+    if (coming && coming->step != steps_done) coming.reset();  // a checkpoint was loaded meanwhile
+    std::unique_ptr<StepBatches> out = coming ? std::move(coming) : begin_batches(steps_done);
+    if (!batch_worker) return out;
+    comm::agree_on(comm, [&] { out->done.get(); });
+    if (steps_done + 1 < config.steps) coming = begin_batches(steps_done + 1);
+    return out;
 }
 
 std::unique_ptr<PendingGradients> Trainer::Impl::begin_sum(NetworkKind kind) {
@@ -189,14 +222,20 @@ StepReport Trainer::step() {
     const TrainingConfig& config = self.config;
     const auto tiles = static_cast<double>(config.images_per_step * config.tiles_per_side * config.tiles_per_side);
     const Learner::Whole whole{tiles, tiles * labelled_per_tile(config)};
-    const std::vector<ImageRange> images = self.pieces_of_step(static_cast<std::uint32_t>(self.steps_done));
+    StepTimes before;
+    std::unique_ptr<Impl::StepBatches> batches;
+    timed(before.simulate_s, [&] { batches = self.take_batches(); });
+    const std::vector<ImageRange>& images = batches->images;
     std::vector<Piece> pieces(images.size());
     std::vector<StepTimes> times(images.size());
     self.learners.for_all([](Learner& learner) { learner.clear(); });
     // A network's gradients travel while the next one computes.
     std::vector<std::unique_ptr<PendingGradients>> sums;
     self.for_each_piece(images.size(), [&](Learner& learner, std::size_t k) {
-        timed(times[k].simulate_s, [&] { pieces[k].batch = self.make_batch(static_cast<std::uint32_t>(self.steps_done), images[k]); });
+        timed(times[k].simulate_s, [&] {
+            pieces[k].batch = batches->made.empty() ? self.make_batch(static_cast<std::uint32_t>(self.steps_done), images[k])
+                                                    : std::move(batches->made[k]);
+        });
         timed(times[k].detect_s, [&] { learner.detect(pieces[k], &whole); });
     });
     sums.push_back(self.begin_sum(detection_network));
@@ -207,6 +246,7 @@ StepReport Trainer::step() {
     std::vector<LossSums> losses;
     for (const Piece& piece : pieces) losses.push_back(piece.sums);
     losses = self.gather(images, losses);
+    times.push_back(before);
     StepReport report = report_of(losses);
     for (const StepTimes& of_piece : times) report.times.add(of_piece);
     report.learning_rate = learning_rate_at(config, self.steps_done);

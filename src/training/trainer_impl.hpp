@@ -3,7 +3,9 @@
 #include "bliss/training/trainer.hpp"
 #include "learner.hpp"
 #include "sum_engine.hpp"
+#include "worker.hpp"
 
+#include <future>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -20,7 +22,8 @@ struct Trainer::Impl {
 
     /// Where the networks compute, and in what: bits depend on it.
     [[nodiscard]] std::string computed() const {
-        return std::string{device.is_cuda() ? "GPUs" : "cores"} + (bfloat16 ? " in bfloat16" : " in float32");
+        return std::string{device.is_cuda() ? "GPUs" : "cores"} + (bfloat16 ? " in bfloat16" : " in float32") +
+               (makes_images_on(device, config) ? ", images on GPUs" : "");
     }
 
     [[nodiscard]] const simulator::GalaxyDecoder* decoder() const { return galaxy_decoder ? &*galaxy_decoder : nullptr; }
@@ -39,6 +42,22 @@ struct Trainer::Impl {
         return {static_cast<std::uint64_t>(config.seed), step, static_cast<std::uint32_t>(first)};
     }
     [[nodiscard]] Batch make_batch(std::uint32_t step, const ImageRange& images) const;
+
+    /// A step's batches: where the networks are on a GPU, made by a thread of their own while the step before learns.
+    struct StepBatches {
+        ~StepBatches() {
+            if (done.valid()) done.wait();
+        }
+
+        std::int64_t step = 0;
+        std::vector<ImageRange> images;
+        std::vector<Batch> made;  ///< one for each of `images`, or none: each is made by the thread that learns from it
+        std::future<void> done;
+    };
+    /// Begins to make them, or says what they are. @collective
+    [[nodiscard]] std::unique_ptr<StepBatches> begin_batches(std::int64_t step);
+    /// Those of the present step. @collective
+    [[nodiscard]] std::unique_ptr<StepBatches> take_batches();
 
     /// Losses of all ranks' pieces, in the order of their images. @collective
     [[nodiscard]] std::vector<LossSums> gather(const std::vector<ImageRange>& images, const std::vector<LossSums>& mine) const;
@@ -65,6 +84,8 @@ struct Trainer::Impl {
     bool bfloat16 = false;
     std::int64_t steps_done = 0;
     std::int64_t steps_skipped = 0;
+    std::unique_ptr<Worker> batch_worker;  ///< on a GPU
+    std::unique_ptr<StepBatches> coming;   ///< of the next step; last: its end waits for the worker
 };
 
 }  // namespace bliss::training

@@ -77,7 +77,8 @@ class Jobs(ClusterCase):
     def submit_training(self, *settings):
         config = self.nodes_see / "train.toml"
         config.write_text((REPO / "configs/train/sdss-r.toml").read_text())
-        small = ["images_per_step=4", "tiles_per_side=12", "validation_images=1", "width_images=0", f"galaxies.model={self.model}"]
+        small = ["images_per_step=4", "images_at_once=1", "tiles_per_side=12", "validation_images=1", "width_images=0",
+                 f"galaxies.model={self.model}"]
         return self.submit("train.sbatch", config, self.out, *(word for setting in [*small, *settings] for word in ("--set", setting)))
 
     def test_training_on_two_nodes(self):

@@ -1,5 +1,8 @@
 #include "bliss/simulator/simulation.hpp"
 
+#include "bliss/core/error.hpp"
+#include "bliss/simulator/image_plan.hpp"
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
 
@@ -50,6 +53,65 @@ TEST_CASE("faint sources come from near the image, bright ones from as far as th
     }
     CHECK(far > 20);
     CHECK(near > 1000);
+}
+
+TEST_CASE("planned images, made in one pass, are the simulated ones up to rounding") {
+    if (gpu() >= 0) SKIP("NOT TESTED: Kokkos runs on a GPU, whose memory a test of tensors has (tests/apps/test_gpu.py)");
+    SimulatorConfig config;
+    config.conditions.bright_star_share = 1;
+    config.conditions.edge_share = 0.5;
+    constexpr std::int64_t images = 3, height = 70, width = 45, pixels = height * width;  // no whole number of quads
+    const SampleRange range{11, 4, 7};
+    std::vector<float> electrons(images * pixels), expected(images * pixels);
+    std::vector<std::uint8_t> valid(images * pixels), expected_valid(images * pixels);
+    const auto truths = simulate(config, nullptr, range, {{expected.data(), images, height, width}, expected_valid.data()});
+    const std::vector<ImagePlan> plans = plan_images(config, nullptr, range, images, height, width);
+    REQUIRE(makes_images(config));
+    const PackedPlans packed{plans};
+    make_images(packed, packed.bytes().data(), range, {{electrons.data(), images, height, width}, valid.data()});
+    for (std::size_t k = 0; k < images; ++k) {
+        REQUIRE(plans[k].truth.sources.size() == truths[k].sources.size());
+        CHECK(plans[k].truth.sources.back().x_px == truths[k].sources.back().x_px);
+    }
+    CHECK(valid == expected_valid);
+    CHECK(std::ranges::count(valid, std::uint8_t{0}) > 50);
+    double worst = 0;
+    int off = 0;  // by more than rounding
+    for (std::size_t k = 0; k < electrons.size(); ++k) {
+        const double difference = std::abs(static_cast<double>(electrons[k]) - expected[k]);
+        worst = std::max(worst, (difference - config.tolerance_e) / expected[k]);
+        off += difference > 1e-5 * expected[k] ? 1 : 0;
+    }
+    CHECK(worst < 1e-4);  // a Gaussian may end one pixel earlier
+    CHECK(off < 10);
+}
+
+TEST_CASE("images without light and bad pixels are sky and noise, and no image is none") {
+    if (gpu() >= 0) SKIP("NOT TESTED: Kokkos runs on a GPU");
+    SimulatorConfig config;
+    config.conditions.edge_share = config.conditions.bad_pixel_share = 0;
+    std::vector<ImagePlan> plans = plan_images(config, nullptr, {1, 2, 0}, 2, 20, 20);
+    for (ImagePlan& plan : plans) {
+        plan.light.clear();
+        plan.bad.clear();
+    }
+    std::vector<float> electrons(2 * 20 * 20);
+    std::vector<std::uint8_t> valid(electrons.size());
+    const PackedPlans packed{plans};
+    make_images(packed, packed.bytes().data(), {1, 2, 0}, {{electrons.data(), 2, 20, 20}, valid.data()});
+    CHECK(std::ranges::count(valid, std::uint8_t{1}) == std::ssize(valid));
+    for (std::size_t k = 0; k < electrons.size(); ++k) {
+        const double sky = plans[k / 400].truth.conditions.background_e;
+        REQUIRE(std::abs(electrons[k] - sky) < 6 * std::sqrt(sky));
+    }
+    const PackedPlans none{{}};
+    make_images(none, none.bytes().data(), {1, 2, 0}, {{electrons.data(), 0, 20, 20}, valid.data()});
+}
+
+TEST_CASE("what cannot be drawn is said by whoever asked") {
+    SimulatorConfig config;
+    config.prior.galaxies = GalaxyModel::learnt;
+    CHECK_THROWS_AS(plan_images(config, nullptr, {1, 2, 0}, 3, 20, 20), bliss::ConfigError);
 }
 
 TEST_CASE("rates are as frequent as a power of theirs, and their mean is what is said") {

@@ -95,6 +95,20 @@ TEST_CASE("features are asinh of the signal in units of the noise, and validity"
     for (const int c : {0, 1, 5}) CHECK(f[0][c][1][1].item<float>() == 0);
 }
 
+TEST_CASE("features of several images together are the same up to rounding") {
+    torch::manual_seed(5);
+    tile::PixelBlock pixels{900 + 60 * torch::randn({3, 70, 50}), 400 + 300 * torch::rand({3, 1, 1}),
+                            (torch::rand({3, 70, 50}) > 0.1).to(torch::kUInt8)};
+    const at::Tensor filters = torch::rand({3, tile::k_filter_count, tile::k_filter_px, tile::k_filter_px}) / 11;
+    for (const at::Tensor& background : {pixels.background_e, 400 + 300 * torch::rand({3, 70, 50})}) {
+        pixels.background_e = background;
+        const at::Tensor expected = tile::features(pixels, filters, {2, 30}), together = tile::features_together(pixels, filters, {2, 30});
+        CHECK(together.sizes() == expected.sizes());
+        CHECK(together.is_contiguous(torch::MemoryFormat::ChannelsLast));
+        CHECK(torch::allclose(together, expected, 1e-5, 1e-5));
+    }
+}
+
 TEST_CASE("padded rows hold the frame's pixels, and nothing valid off it") {
     survey::Frame frame = ramp_frame(10, 9);
     frame.electrons(4, 5) = std::numeric_limits<float>::quiet_NaN();
@@ -106,6 +120,11 @@ TEST_CASE("padded rows hold the frame's pixels, and nothing valid off it") {
     CHECK(block.valid[0][24 + 4][24 + 5].item<int>() == 0);
     CHECK(tile::features(block, some_filters(), {2}).isfinite().all().item<bool>());
     CHECK(torch::equal(tile::padded_rows(frame, 4, 8).electrons[0].slice(0, 0, 50), block.electrons[0].slice(0, 4, 54)));
+    const tile::PixelBlock there = tile::padded_frame_there(frame, torch::kCPU), here = tile::padded_frame(frame, torch::kCPU);
+    for (const auto member : {&tile::PixelBlock::electrons, &tile::PixelBlock::background_e, &tile::PixelBlock::valid}) {
+        CHECK(torch::equal(there.*member, block.*member));
+        CHECK(torch::equal(here.*member, block.*member));
+    }
 }
 
 TEST_CASE("crops are centred, and zero off the image") {

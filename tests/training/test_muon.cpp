@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 using bliss::training::orthogonalized;
+using bliss::training::orthogonalized_together;
 
 TEST_CASE("a matrix keeps its singular vectors, and its singular values come near 1") {
     torch::manual_seed(4);
@@ -24,4 +25,14 @@ TEST_CASE("a matrix keeps its singular vectors, and its singular values come nea
         CHECK(reached.max().item<double>() < 1.22);
     }
     CHECK(orthogonalized(torch::zeros({48, 60})).abs().max().item<double>() == 0);
+}
+
+TEST_CASE("matrices of several shapes together are the same up to rounding") {
+    torch::manual_seed(6);
+    const std::vector<at::Tensor> matrices{torch::randn({48, 432}), torch::randn({200, 60}), torch::randn({48, 432}),
+                                           torch::zeros({50, 50}), torch::randn({48, 432})};
+    const std::vector<at::Tensor> together = orthogonalized_together(matrices);
+    REQUIRE(together.size() == matrices.size());
+    for (std::size_t k = 0; k < matrices.size(); ++k) CHECK(torch::allclose(together[k], orthogonalized(matrices[k]), 1e-3, 1e-4));
+    CHECK(orthogonalized_together({}).empty());
 }

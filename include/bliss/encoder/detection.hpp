@@ -31,8 +31,16 @@ struct TilePosterior {
     at::Tensor ln_flux_mean, ln_flux_sd;  ///< (N, S, C) before truncation
     double ln_flux_low = -std::numeric_limits<double>::infinity();   ///< ln of the least flux
 
+    /// The same without gradients.
+    [[nodiscard]] TilePosterior detached() const;
     /// The same without gradients in the memory of the processor, each tensor contiguous: to be read number by number.
     [[nodiscard]] TilePosterior plain() const;
+    /// The posteriors of some tiles. @param tiles (n) int64, also with repetitions
+    [[nodiscard]] TilePosterior of(const at::Tensor& tiles) const;
+
+private:
+    template <class Change>
+    [[nodiscard]] TilePosterior changed(const Change& change) const;
 };
 
 /// What the networks are told about each of B images.

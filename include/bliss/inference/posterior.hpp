@@ -14,6 +14,7 @@ namespace bliss::inference {
 struct FrameInput {
     at::Tensor features;     ///< (1, C, 4 T_h + 48, 4 T_w + 48); pixel (row, col) of the frame is at (row + 24, col + 24)
     encoder::ImageConditions conditions;   ///< of this one frame
+    double background_e = 0;               ///< median of its valid pixels
     std::vector<char> seen;                ///< of each of the networks' tiles, row by row: whether it sees enough to be asked (decision 21)
 };
 

@@ -9,7 +9,8 @@ namespace bliss::simulator {
 class Runtime {
 public:
     /// @param threads OpenMP threads; 0 leaves the choice to OMP_NUM_THREADS
-    explicit Runtime(int threads);
+    /// @param rank_on_node where Kokkos runs on GPUs, ranks of a node take these in turn
+    explicit Runtime(int threads, int rank_on_node = 0);
     ~Runtime();
     Runtime(const Runtime&) = delete;
     Runtime& operator=(const Runtime&) = delete;

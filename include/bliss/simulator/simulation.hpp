@@ -28,10 +28,16 @@ struct SampleRange {
     std::uint64_t seed = 0;
     std::uint32_t step = 0;
     std::uint32_t first_sample = 0;
+
+    /// From its k-th sample on.
+    [[nodiscard]] SampleRange from(std::int64_t k) const { return {seed, step, first_sample + static_cast<std::uint32_t>(k)}; }
 };
 
 /// The conditions of a range's first sample, which its image would have.
 [[nodiscard]] Conditions conditions_of(const SimulatorConfig& config, const SampleRange& range);
+
+/// Their source rate alone, labelled sources per 4x4-pixel tile.
+[[nodiscard]] double rate_of(const SimulatorConfig& config, const SampleRange& range);
 
 /// What one simulated image was made from.
 struct ImageTruth {

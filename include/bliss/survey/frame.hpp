@@ -39,7 +39,7 @@ void check_frame(const Frame& frame);
 /// those farther below the background than noise ever falls. Needs a background that is positive.
 void mask_blank_pixels(Frame& frame);
 
-/// Median background of the valid pixels, electrons; NaN where none is valid.
+/// Median background of the valid pixels, which must be positive, electrons; NaN where none is valid.
 [[nodiscard]] double median_background_e(const Frame& frame);
 
 /// Share of valid pixels.

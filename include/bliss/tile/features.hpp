@@ -38,6 +38,10 @@ inline constexpr std::int64_t k_filter_count = 3;
 /// @return (B, feature_count(scales), H, W), channels last in memory
 [[nodiscard]] at::Tensor features(const PixelBlock& pixels, const at::Tensor& filters, const std::vector<double>& compression_scales);
 
+/// The same in a few operations on all images together: what `features` does on a GPU.
+[[nodiscard]] at::Tensor features_together(const PixelBlock& pixels, const at::Tensor& filters,
+                                           const std::vector<double>& compression_scales);
+
 /// Channels of `features` for one band.
 [[nodiscard]] constexpr std::int64_t feature_count(std::size_t compression_scales) {
     return static_cast<std::int64_t>(compression_scales) + k_filter_count + 1;
@@ -46,6 +50,12 @@ inline constexpr std::int64_t k_filter_count = 3;
 /// Rows [row_begin - padding, row_end + padding) of a frame with the padding of a padded tile on all sides; what lies off
 /// the frame is not valid. @return one image (1, row_end - row_begin + 48, W' + 48) with W' the width in whole tiles
 [[nodiscard]] PixelBlock padded_rows(const survey::Frame& frame, std::int64_t row_begin, std::int64_t row_end);
+
+/// `padded_rows` of all tiles, on a device.
+[[nodiscard]] PixelBlock padded_frame(const survey::Frame& frame, c10::Device device);
+
+/// The same padded on the device itself: what `padded_frame` does on a GPU.
+[[nodiscard]] PixelBlock padded_frame_there(const survey::Frame& frame, c10::Device device);
 
 /// Cuts square windows out of the channels. @param centre_col, centre_row pixel of each window's centre (n)
 /// @param image index of each window's image (n) @param side window side; the centre is at index side / 2

@@ -14,7 +14,7 @@ namespace bliss::training {
 
 /// Seconds of one step on one rank; those of stages are summed over its threads.
 struct StepTimes {
-    double simulate_s = 0;  ///< images, their features and labels
+    double simulate_s = 0;  ///< images, their features and labels; on a GPU, where these are made meanwhile, what was waited for them
     double detect_s = 0;    ///< detection encoder, forward and backward
     double sources_s = 0;   ///< windows about sources; the encoder of their types and shapes
     double sum_s = 0;       ///< sums of gradients over ranks, from beginning to end
