@@ -57,6 +57,9 @@ void describe(ConfigVisitor& visitor, ConditionsConfig& config) {
     visitor.field("psf_beta_low", config.psf_beta_low, "power-law exponent, lowest", Range{2.1, 20});
     visitor.field("psf_beta_high", config.psf_beta_high, "power-law exponent, highest (uniform between)", Range{2.1, 20});
     visitor.field("psf_p0_high", config.psf_p0_high, "peak of the wings against the core's, from 0 to this", k_not_negative);
+    visitor.field("psf_ellipticity_high", config.psf_ellipticity_high,
+                  "ellipticity (a^2 - b^2) / (a^2 + b^2) of the PSF, from 0 to this; the networks are told a round one of that area",
+                  Range{0, 0.9});
     visitor.field("halo_share_high", config.halo_share_high, "share of a star's light in a wide halo, from 0 to this", k_unit_interval);
     visitor.field("spike_share_high", config.spike_share_high, "share of a star's light in each of two diffraction spikes, from 0 to this",
                   k_unit_interval);
@@ -117,7 +120,9 @@ Conditions draw_conditions(const ConditionsConfig& config, RandomStream& random)
     const double background = random.log_uniform(config.background_e_low, config.background_e_high);
     const double saturation = random.log_uniform(config.saturation_e_low, config.saturation_e_high);
     const survey::Psf psf = survey::Psf::from_sdss(draw_psf(config, random));
-    return {rate, background, saturation, psf, draw_scattered_light(config, random)};
+    const ScatteredLight scattered = draw_scattered_light(config, random);
+    const double ellipticity = random.uniform(0, config.psf_ellipticity_high), angle_rad = random.uniform(0, std::numbers::pi);
+    return {rate, background, saturation, psf, scattered, {ellipticity * std::cos(2 * angle_rad), ellipticity * std::sin(2 * angle_rad)}};
 }
 
 std::vector<BadRectangle> draw_bad_pixels(const ConditionsConfig& config, std::int64_t height, std::int64_t width, RandomStream& random) {

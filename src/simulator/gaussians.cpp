@@ -43,14 +43,21 @@ void append_one(const Place& place, double flux_e, const Covariance& cov, double
     out.push_back(g);
 }
 
+/// A part of a PSF out of round, with the area of a round one.
+Covariance of_psf(double sigma_px, const PsfEllipticity& e) {
+    const double variance = sigma_px * sigma_px / std::sqrt(1 - e.e1 * e.e1 - e.e2 * e.e2);
+    return {variance * (1 + e.e1), variance * e.e2, variance * (1 - e.e1)};
+}
+
 /// A galaxy's components, each convolved with each of the PSF's.
-void append_light(const Source& galaxy, const survey::Psf& psf, double tolerance_e, std::vector<Gaussian>& out) {
+void append_light(const Source& galaxy, const survey::Psf& psf, double tolerance_e, std::vector<Gaussian>& out,
+                  const PsfEllipticity& ellipticity) {
     const auto append_convolved = [&](const LightComponent& light) {
         if (galaxy.flux_e * light.weight <= tolerance_e) return;
         const Place place{galaxy.x_px + light.x_px, galaxy.y_px + light.y_px};
         for (const auto& component : psf.components()) {
-            const double round = component.sigma_px * component.sigma_px;
-            append_one(place, galaxy.flux_e * light.weight * component.weight, {light.xx + round, light.xy, light.yy + round},
+            const Covariance blur = of_psf(component.sigma_px, ellipticity);
+            append_one(place, galaxy.flux_e * light.weight * component.weight, {light.xx + blur.xx, light.xy + blur.xy, light.yy + blur.yy},
                        tolerance_e, out);
         }
     };
@@ -82,15 +89,16 @@ void append_light(const Source& galaxy, const survey::Psf& psf, double tolerance
 
 }  // namespace
 
-void append_gaussians(const Source& source, const survey::Psf& psf, double tolerance_e, std::vector<Gaussian>& out) {
+void append_gaussians(const Source& source, const survey::Psf& psf, double tolerance_e, std::vector<Gaussian>& out,
+                      const PsfEllipticity& ellipticity) {
     if (source.is_star) {
         for (const auto& component : psf.components()) {
-            const double variance = component.sigma_px * component.sigma_px;
-            append_one({source.x_px, source.y_px}, source.flux_e * component.weight, {variance, 0, variance}, tolerance_e, out);
+            append_one({source.x_px, source.y_px}, source.flux_e * component.weight, of_psf(component.sigma_px, ellipticity), tolerance_e,
+                       out);
         }
         return;
     }
-    append_light(source, psf, tolerance_e, out);
+    append_light(source, psf, tolerance_e, out, ellipticity);
 }
 
 void append_scattered_light(const Source& star, const ScatteredLight& light, double tolerance_e, std::vector<Gaussian>& out) {

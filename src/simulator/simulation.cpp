@@ -85,7 +85,7 @@ std::vector<Source> draw_sources(const SimulatorConfig& config, const GalaxyDeco
 void plan_pixels(const SimulatorConfig& config, const SampleRange& sample, std::int64_t height, std::int64_t width, const ImageTruth& truth,
                  std::vector<Gaussian>& light, std::vector<BadRectangle>& bad) {
     for (const Source& source : truth.sources) {
-        append_gaussians(source, truth.conditions.psf, config.tolerance_e, light);
+        append_gaussians(source, truth.conditions.psf, config.tolerance_e, light, truth.conditions.ellipticity);
         if (source.is_star) append_scattered_light(source, truth.conditions.scattered, config.tolerance_e, light);
     }
     RandomStream random{sample.seed, StreamPurpose::mask, sample.step, sample.first_sample};

@@ -123,6 +123,31 @@ TEST_CASE("flux is conserved and a galaxy's moments follow its shape") {
     CHECK_THAT(xy / total, WithinRel((major - minor) * s * c, 0.01));
 }
 
+TEST_CASE("a PSF out of round keeps its flux and its area, and has the axes that are said") {
+    const survey::Psf psf = survey::Psf::from_fwhm(4.0);
+    const double e = 0.3, angle = 0.4, variance = std::pow(4.0 / 2.354820045, 2);
+    GaussianLists lists;
+    append_gaussians({100.2, 99.7, true, 1e5}, psf, 1e-5, lists.gaussians, {e * std::cos(2 * angle), e * std::sin(2 * angle)});
+    lists.first.push_back(std::ssize(lists.gaussians));
+    Image<float> image{201, 201};
+    render(lists, {image.data(), 1, 201, 201});
+    double total = 0, along = 0, across = 0, mixed = 0;
+    for (std::int64_t row = 0; row < 201; ++row) {
+        for (std::int64_t col = 0; col < 201; ++col) {
+            const double dx = static_cast<double>(col) - 100.2, dy = static_cast<double>(row) - 99.7, f = image(row, col);
+            const double t = dx * std::cos(angle) + dy * std::sin(angle), s = dy * std::cos(angle) - dx * std::sin(angle);
+            total += f;
+            along += f * t * t;
+            across += f * s * s;
+            mixed += f * t * s;
+        }
+    }
+    CHECK_THAT(total, WithinRel(1e5, 1e-4));
+    CHECK_THAT((along - across) / (along + across), WithinAbs(e, 1e-3));
+    CHECK_THAT(std::sqrt(along * across) / total, WithinRel(variance, 1e-3));
+    CHECK_THAT(mixed / total, WithinAbs(0, 1e-3));
+}
+
 TEST_CASE("scattered light is a halo and two crossed spikes of the shares given") {
     const Source star{150.3, 149.8, true, 1e7};
     const ScatteredLight light{.halo_share = 0.01, .halo_sigma_px = 20, .spike_share = 1e-3, .spike_sigma_px = 30, .angle_rad = 0.6};

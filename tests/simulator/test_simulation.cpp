@@ -108,6 +108,25 @@ TEST_CASE("images without light and bad pixels are sky and noise, and no image i
     make_images(none, none.bytes().data(), {1, 2, 0}, {{electrons.data(), 0, 20, 20}, valid.data()});
 }
 
+TEST_CASE("how far PSFs are out of round is drawn last: all else stays") {
+    SimulatorConfig config;
+    const Conditions plain = conditions_of(config, {3, 1, 4});
+    CHECK((plain.ellipticity.e1 == 0 && plain.ellipticity.e2 == 0));
+    config.conditions.psf_ellipticity_high = 0.2;
+    double most = 0, least = 1, sum = 0;
+    for (std::uint32_t k = 0; k < 500; ++k) {
+        const PsfEllipticity e = conditions_of(config, {3, 1, k}).ellipticity;
+        most = std::max(most, std::hypot(e.e1, e.e2));
+        least = std::min(least, std::hypot(e.e1, e.e2));
+        sum += e.e1;
+    }
+    CHECK((most < 0.2 && most > 0.19 && least < 0.01));
+    CHECK_THAT(sum / 500, WithinAbs(0, 0.02));
+    const Conditions out_of_round = conditions_of(config, {3, 1, 4});
+    CHECK(out_of_round.scattered.rays[3].sigma_px == plain.scattered.rays[3].sigma_px);
+    CHECK(out_of_round.background_e == plain.background_e);
+}
+
 TEST_CASE("what cannot be drawn is said by whoever asked") {
     SimulatorConfig config;
     config.prior.galaxies = GalaxyModel::learnt;

@@ -27,6 +27,7 @@ struct ConditionsConfig {
     double psf_beta_low = 2.8;
     double psf_beta_high = 3.6;
     double psf_p0_high = 0.0125;            ///< their peak against the core's, from 0
+    double psf_ellipticity_high = 0;        ///< how far the PSF is out of round, from 0; the networks are told a round one
     double halo_share_high = 0.015;         ///< light of a star far outside the PSF, from 0
     double spike_share_high = 1.2e-3;       ///< light of a star in each of two crossing diffraction spikes, from 0
     double ray_share_high = 2e-3;           ///< light of a star in each of four short rays near it, from 0
@@ -42,6 +43,13 @@ void describe(ConfigVisitor& visitor, ConditionsConfig& config);
 
 /// @throws ConfigError when a low end is above its high end.
 void check_conditions(const ConditionsConfig& config);
+
+/// How a PSF is out of round: ellipticity (a^2 - b^2) / (a^2 + b^2) times cos and sin of twice the major axis' angle, which is measured
+/// counter-clockwise from +x (columns) towards +y (rows).
+struct PsfEllipticity {
+    double e1 = 0;
+    double e2 = 0;
+};
 
 /// Light of stars that the PSF does not hold: seen around the brightest only. A round Gaussian halo; the spikes that the
 /// telescope's spider makes, two crossing lines, each a long thin Gaussian; and short rays on one side, near the core. Measured on
@@ -69,6 +77,7 @@ struct Conditions {
     double saturation_e;
     survey::Psf psf;
     ScatteredLight scattered = {};
+    PsfEllipticity ellipticity = {};   ///< of the PSF that light falls through; `psf` is round, of the same area
 };
 
 /// Mean labelled sources per 4x4-pixel tile over images of such conditions.

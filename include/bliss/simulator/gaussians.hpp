@@ -24,7 +24,9 @@ struct Gaussian {
 
 /// Appends what a source adds to the image as Gaussians: the PSF's for a star; for a galaxy those of its light, each convolved with
 /// each of the PSF's (covariances add). What adds less than `tolerance_e` electrons to a pixel is left out.
-void append_gaussians(const Source& source, const survey::Psf& psf, double tolerance_e, std::vector<Gaussian>& out);
+/// @param ellipticity of all parts of the PSF, whose areas stay
+void append_gaussians(const Source& source, const survey::Psf& psf, double tolerance_e, std::vector<Gaussian>& out,
+                      const PsfEllipticity& ellipticity = {});
 
 /// Appends the scattered light of a star, which comes on top of its flux.
 void append_scattered_light(const Source& star, const ScatteredLight& light, double tolerance_e, std::vector<Gaussian>& out);
