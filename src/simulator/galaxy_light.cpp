@@ -19,6 +19,10 @@ struct ProfileComponent {
 
 #include "profile_tables.inc"
 
+/// Clumps of a galaxy, and their lengths against those of the component they lie in.
+constexpr int k_fewest_clumps = 2, k_most_clumps = 6;
+constexpr double k_clump_size_low = 0.1, k_clump_size_high = 0.5;
+
 void append_profile(double share, double angle_rad, double major_px, double axis_ratio, std::span<const ProfileComponent> profile,
                     GalaxyLight& light) {
     if (share <= 0) return;
@@ -90,6 +94,30 @@ GalaxyLight scaled(GalaxyLight light, double factor) {
         for (double* const moment : {&component.xx, &component.xy, &component.yy}) *moment *= factor * factor;
     }
     return light;
+}
+
+GalaxyLight with_clumps(const GalaxyLight& light, double share, RandomStream& random) {
+    const int clumps = k_fewest_clumps + static_cast<int>(random.uniform() * (k_most_clumps - k_fewest_clumps + 1));
+    GalaxyLight out = light;
+    for (LightComponent& component : out) component.weight *= 1 - share;
+    double parts = 0;
+    for (int k = 0; k < clumps; ++k) {
+        double below = random.uniform();
+        auto host = light.begin();
+        while (host + 1 != light.end() && (below -= host->weight) > 0) ++host;
+        const double across = random.normal(), up = random.normal(), size = random.uniform(k_clump_size_low, k_clump_size_high);
+        const double sigma = std::sqrt(std::max(1e-30, host->xx)), slope = host->xy / sigma;
+        const double above = std::sqrt(std::max(0.0, host->yy - slope * slope));
+        out.push_back({.weight = random.uniform(),
+                       .x_px = host->x_px + sigma * across,
+                       .y_px = host->y_px + slope * across + above * up,
+                       .xx = size * size * host->xx,
+                       .xy = size * size * host->xy,
+                       .yy = size * size * host->yy});
+        parts += out.back().weight;
+    }
+    for (std::size_t k = light.size(); k < out.size(); ++k) out[k].weight *= share / parts;
+    return out;
 }
 
 double Morphology::axis_ratio() const {

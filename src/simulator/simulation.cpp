@@ -16,6 +16,8 @@ namespace {
 /// Sources up to this far off the image still shine into it, and bright ones up to k_farthest_px.
 constexpr double k_margin_px = 16;
 constexpr double k_bright_e = 1e5;
+/// Galaxies from here on may have clumps; those of fainter ones would drown in noise.
+constexpr double k_clumps_from_e = 2.5e4;
 /// The one more bright star of an image lies at most this far off it.
 constexpr double k_bright_star_margin_px = 50;
 /// A saturated star's charge bleeds along one axis: up to this many radii of the saturated core, and this thick.
@@ -81,16 +83,31 @@ std::vector<Source> draw_sources(const SimulatorConfig& config, const GalaxyDeco
     return sources;
 }
 
+bool has_clumps(const SimulatorConfig& config, const Source& source) {
+    return config.conditions.clump_share_high > 0 && !source.is_star && source.flux_e >= k_clumps_from_e;
+}
+
 /// Everything but the truth, which is given.
-void plan_pixels(const SimulatorConfig& config, const SampleRange& sample, std::int64_t height, std::int64_t width, const ImageTruth& truth,
-                 std::vector<Gaussian>& light, std::vector<BadRectangle>& bad) {
-    for (const Source& source : truth.sources) {
-        append_gaussians(source, truth.conditions.psf, config.tolerance_e, light, truth.conditions.ellipticity);
-        if (source.is_star) append_scattered_light(source, truth.conditions.scattered, config.tolerance_e, light);
+void plan_pixels(const SimulatorConfig& config, const SampleRange& sample, std::int64_t height, std::int64_t width, ImagePlan& plan) {
+    const Conditions& conditions = plan.truth.conditions;
+    for (std::size_t k = 0; k < plan.truth.sources.size(); ++k) {
+        const Source& source = plan.truth.sources[k];
+        const auto append = [&](const Source& seen) {
+            append_gaussians(seen, conditions.psf, config.tolerance_e, plan.light, conditions.ellipticity);
+        };
+        if (has_clumps(config, source)) {
+            RandomStream random{sample.seed, StreamPurpose::clumps, sample.step, sample.first_sample, static_cast<std::uint32_t>(k)};
+            Source clumpy = source;
+            clumpy.light = with_clumps(source.light, random.uniform(0, config.conditions.clump_share_high), random);
+            append(clumpy);
+        } else {
+            append(source);
+        }
+        if (source.is_star) append_scattered_light(source, conditions.scattered, config.tolerance_e, plan.light);
     }
     RandomStream random{sample.seed, StreamPurpose::mask, sample.step, sample.first_sample};
-    bad = draw_bad_pixels(config.conditions, height, width, random);
-    append_bleeding(truth, height, width, random, bad);
+    plan.bad = draw_bad_pixels(config.conditions, height, width, random);
+    append_bleeding(plan.truth, height, width, random, plan.bad);
 }
 
 ImageTruth draw_truth(const SimulatorConfig& config, const GalaxyDecoder* decoder, const SampleRange& sample, std::int64_t height,
@@ -101,16 +118,16 @@ ImageTruth draw_truth(const SimulatorConfig& config, const GalaxyDecoder* decode
     return truth;
 }
 
-void mark_bad_pixels(std::span<const ImageTruth> truths, const std::vector<std::vector<BadRectangle>>& of_image,
-                     const SimulationTarget& target) {
+void mark_bad_pixels(std::span<const ImagePlan> plans, const SimulationTarget& target) {
     const ImageBlock& block = target.block;
     const std::int64_t pixels = block.height * block.width;
     for_each_on_host(block.images, [&](const std::int64_t image) {
         float* const electrons = block.electrons + image * pixels;
         std::uint8_t* const valid = target.valid + image * pixels;
-        const Conditions& conditions = truths[static_cast<std::size_t>(image)].conditions;
+        const ImagePlan& plan = plans[static_cast<std::size_t>(image)];
+        const Conditions& conditions = plan.truth.conditions;
         for (std::int64_t k = 0; k < pixels; ++k) valid[k] = electrons[k] < conditions.saturation_e ? 1 : 0;
-        for (const BadRectangle& bad : of_image[static_cast<std::size_t>(image)]) {
+        for (const BadRectangle& bad : plan.bad) {
             const std::int64_t row_end = std::min(block.height, bad.row + bad.rows);
             const std::int64_t col_end = std::min(block.width, bad.col + bad.cols);
             for (std::int64_t row = bad.row; row < row_end; ++row) {
@@ -121,6 +138,19 @@ void mark_bad_pixels(std::span<const ImageTruth> truths, const std::vector<std::
             if (!valid[k]) electrons[k] = static_cast<float>(conditions.background_e);
         }
     });
+}
+
+/// Makes planned images on the cores. @param target holds each image's background
+void make_on_cores(const SimulatorConfig& config, std::span<const ImagePlan> plans, const SampleRange& range,
+                   const SimulationTarget& target) {
+    GaussianLists lists;
+    for (const ImagePlan& plan : plans) {
+        lists.gaussians.insert(lists.gaussians.end(), plan.light.begin(), plan.light.end());
+        lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));
+    }
+    render(lists, target.block);
+    add_noise(config.noise, target.block, range.seed, range.step, range.first_sample);
+    mark_bad_pixels(plans, target);
 }
 
 void require_decoder(const SimulatorConfig& config, const GalaxyDecoder* decoder) {
@@ -164,38 +194,26 @@ bool shines_into(const Source& source, double off_px) {
 
 void observe(const SimulatorConfig& config, std::span<const ImageTruth> truths, const SampleRange& range, const SimulationTarget& target) {
     const ImageBlock& block = target.block;
-    std::vector<std::vector<Gaussian>> light(truths.size());
-    std::vector<std::vector<BadRectangle>> bad(truths.size());
+    std::vector<ImagePlan> plans;
+    plans.reserve(truths.size());
+    for (const ImageTruth& truth : truths) plans.push_back({truth, {}, {}});
     for_each_on_host(block.images, [&](const std::int64_t i) {
-        const auto k = static_cast<std::size_t>(i);
-        plan_pixels(config, range.from(i), block.height, block.width, truths[k], light[k], bad[k]);
+        plan_pixels(config, range.from(i), block.height, block.width, plans[static_cast<std::size_t>(i)]);
     });
-    GaussianLists lists;
-    for (const auto& of_image : light) {
-        lists.gaussians.insert(lists.gaussians.end(), of_image.begin(), of_image.end());
-        lists.first.push_back(static_cast<std::int64_t>(lists.gaussians.size()));
-    }
-    render(lists, block);
-    add_noise(config.noise, block, range.seed, range.step, range.first_sample);
-    mark_bad_pixels(truths, bad, target);
+    make_on_cores(config, plans, range, target);
 }
 
 std::vector<ImageTruth> simulate(const SimulatorConfig& config, const GalaxyDecoder* decoder, const SampleRange& range,
                                  const SimulationTarget& target) {
     const ImageBlock& block = target.block;
-    require_decoder(config, decoder);
-    std::vector<std::optional<ImageTruth>> drawn(static_cast<std::size_t>(block.images));
-    for_each_on_host(block.images, [&](const std::int64_t i) {
-        drawn[static_cast<std::size_t>(i)] = draw_truth(config, decoder, range.from(i), block.height, block.width);
-    });
-    std::vector<ImageTruth> truths;
-    const std::int64_t pixels = block.height * block.width;
-    for (std::optional<ImageTruth>& truth : drawn) {
-        const auto background_e = static_cast<float>(truth->conditions.background_e);
-        std::fill_n(block.electrons + std::ssize(truths) * pixels, pixels, background_e);
-        truths.push_back(std::move(*truth));
+    std::vector<ImagePlan> plans = plan_images(config, decoder, range, block.images, block.height, block.width);
+    float* background = block.electrons;
+    for (const ImagePlan& plan : plans) {
+        background = std::fill_n(background, block.height * block.width, static_cast<float>(plan.truth.conditions.background_e));
     }
-    observe(config, truths, range, target);
+    make_on_cores(config, plans, range, target);
+    std::vector<ImageTruth> truths;
+    for (ImagePlan& plan : plans) truths.push_back(std::move(plan.truth));
     return truths;
 }
 
@@ -205,7 +223,7 @@ std::vector<ImagePlan> plan_images(const SimulatorConfig& config, const GalaxyDe
     std::vector<std::optional<ImagePlan>> drawn(static_cast<std::size_t>(images));
     for_each_on_host(images, [&](const std::int64_t k) {
         ImagePlan plan{draw_truth(config, decoder, range.from(k), height, width), {}, {}};
-        plan_pixels(config, range.from(k), height, width, plan.truth, plan.light, plan.bad);
+        plan_pixels(config, range.from(k), height, width, plan);
         drawn[static_cast<std::size_t>(k)] = std::move(plan);
     });
     std::vector<ImagePlan> plans;

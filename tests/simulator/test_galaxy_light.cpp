@@ -10,6 +10,7 @@
 #include <array>
 #include <cmath>
 #include <numbers>
+#include <span>
 
 namespace {
 
@@ -46,6 +47,36 @@ TEST_CASE("one elliptical profile has the morphology it was made with") {
     CHECK_THAT(concentration_of(light_of({1.0, 0, 3, 1, 3, 1})), WithinAbs(5 * std::log10(2.99431 / 0.82439), 0.02));
     // De Vaucouleurs: growth curves are incomplete gamma functions of 8 b = 7.66925; radii of 20 % and 80 %.
     CHECK_THAT(concentration_of(light_of({0.0, 0, 3, 1, 3, 1})), WithinAbs(5.26, 0.1));
+}
+
+TEST_CASE("clumps take their share of the light, and lie where the light does") {
+    const GalaxyLight light = light_of({1.0, 0.6, 6.0, 0.4, 3.0, 0.7});
+    const auto moments = [](std::span<const LightComponent> parts) {
+        std::array<double, 4> sums{};  // weight; x^2, x y, y^2 of it
+        for (const LightComponent& c : parts) {
+            const double of[] = {1, c.x_px * c.x_px + c.xx, c.x_px * c.y_px + c.xy, c.y_px * c.y_px + c.yy};
+            for (std::size_t k = 0; k < 4; ++k) sums[k] += c.weight * of[k];
+        }
+        return sums;
+    };
+    RandomStream random{5, StreamPurpose::clumps, 0, 0};
+    std::array<double, 4> all{};
+    double x_px = 0;
+    constexpr int galaxies = 20'000;
+    for (int i = 0; i < galaxies; ++i) {
+        const GalaxyLight clumpy = with_clumps(light, 0.3, random);
+        const std::size_t clumps = clumpy.size() - light.size();
+        REQUIRE((clumps >= 2 && clumps <= 6));
+        CHECK_THAT(clumpy.front().weight, WithinRel(0.7 * light.front().weight, 1e-12));
+        const auto of = moments(std::span{clumpy}.subspan(light.size()));
+        for (std::size_t k = 0; k < 4; ++k) all[k] += of[k] / 0.3 / galaxies;
+        for (const LightComponent& c : std::span{clumpy}.subspan(light.size())) x_px += c.weight * c.x_px / galaxies;
+    }
+    const auto smooth = moments(light);
+    CHECK_THAT(all[0], WithinRel(1.0, 1e-9));
+    CHECK_THAT(x_px, WithinAbs(0, 0.03));
+    // Their places are spread as the light is; their own sizes add the mean of a square between 0.1^2 and 0.5^2.
+    for (std::size_t k = 1; k < 4; ++k) CHECK_THAT(all[k], WithinRel(smooth[k] * (1 + (0.125 - 0.001) / 3 / 0.4), 0.04));
 }
 
 TEST_CASE("bulge and disk of other flattening mix their ellipticities by flux") {

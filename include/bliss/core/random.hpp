@@ -19,6 +19,7 @@ enum class StreamPurpose : std::uint32_t {
     posterior_kind = 9,  ///< types and shapes of a draw
     shape = 10,          ///< shapes that a galaxy's marginals are taken over
     star_steps = 11,     ///< Metropolis-Hastings steps of crowded stars
+    clumps = 12,         ///< uneven light of galaxies
 };
 
 /// A counter-based generator (Philox 4x32-10): the k-th number depends only on (seed, purpose, step, sample, part, k).

@@ -28,6 +28,7 @@ struct ConditionsConfig {
     double psf_beta_high = 3.6;
     double psf_p0_high = 0.0125;            ///< their peak against the core's, from 0
     double psf_ellipticity_high = 0;        ///< how far the PSF is out of round, from 0; the networks are told a round one
+    double clump_share_high = 0;            ///< share of a bright galaxy's light that lies in clumps, from 0; nothing is told of them
     double halo_share_high = 0.015;         ///< light of a star far outside the PSF, from 0
     double spike_share_high = 1.2e-3;       ///< light of a star in each of two crossing diffraction spikes, from 0
     double ray_share_high = 2e-3;           ///< light of a star in each of four short rays near it, from 0

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "bliss/core/random.hpp"
+
 #include <vector>
 
 namespace bliss::simulator {
@@ -34,6 +36,10 @@ struct GalaxyShape {
 
 /// The light with all lengths multiplied by `factor`.
 [[nodiscard]] GalaxyLight scaled(GalaxyLight light, double factor);
+
+/// The light with a share of it in two to six clumps, as spiral arms and star-forming regions have theirs: each lies where the light does,
+/// has the shape of one of its components and a tenth to half of its lengths.
+[[nodiscard]] GalaxyLight with_clumps(const GalaxyLight& light, double share, RandomStream& random);
 
 /// What a catalogue says of a galaxy's shape, above the atmosphere; exact for one elliptical profile.
 struct Morphology {
