@@ -3,6 +3,7 @@
 #include "bliss/encoder/neighbours.hpp"
 #include "bliss/tile/features.hpp"
 #include "bliss/tile/grid.hpp"
+#include "anchor.hpp"
 #include "layers.hpp"
 
 #include <ATen/autocast_mode.h>
@@ -18,27 +19,22 @@ constexpr std::int64_t k_context_hidden = 64;
 
 /// The layers of the tower, in order.
 enum Layer : std::size_t { to_half, half, to_quarter, block1_a, block1_b, block2_a, block2_b, close_up };
-/// The numbers of one part of a slot's posterior, in order; a weight only where there are several parts. Of the flux's mean: what is
-/// added to the anchor, and how much more or less than whole the anchor counts.
-enum Number : std::int64_t { u_mean, v_mean, u_sd, v_sd, ln_flux_shift, anchor_gain, ln_flux_sd, weight };
-std::int64_t numbers_of_part(std::int64_t components) { return components > 1 ? weight + 1 : weight; }
+/// The numbers of one part of a slot's posterior, in order. Of the flux's mean: what is added to the anchor, and how much more or less than
+/// whole the anchor counts. After them how much the place's anchor counts, where there is one, and a weight, where there are several parts.
+enum Number : std::int64_t { u_mean, v_mean, u_sd, v_sd, ln_flux_shift, anchor_gain, ln_flux_sd, k_common_numbers };
+std::int64_t numbers_of_part(std::int64_t components, bool place_anchor) {
+    return k_common_numbers + (place_anchor ? 1 : 0) + (components > 1 ? 1 : 0);
+}
 /// Side of what the close-up reads about a tile, pixels.
 constexpr std::int64_t k_close_up_px = 8;
-/// Noise-equivalent area of an SDSS PSF, pixels; what a sharper or wider one differs by, the head learns.
-constexpr double k_typical_area_px = 33;
-/// Pixels around the tile on each side that the anchor is looked for in.
-constexpr std::int64_t k_anchor_reach_px = 1;
+/// Where a network begins, the anchor's share of a location: sigmoid of this.
+constexpr double k_first_share = 2;
 /// Brightness, ln of a flux against the noise of a pixel, as the correction of widths reads it: tanh((b - centre) / scale).
 constexpr double k_brightness_centre = 6, k_brightness_scale = 2;
 /// What width terms speak of, in order: ln of the location's and of the flux's widths, and a shift of the flux in units of its width.
 enum WidthTerm : std::int64_t { location_width, flux_width, flux_shift, k_width_terms };
 /// Pixels at each side of the window that only the matched filters read.
 constexpr std::int64_t k_filter_margin_px = tile::k_filter_px / 2;
-
-/// The middle of x without `margin` pixels on each side.
-at::Tensor crop(const at::Tensor& x, std::int64_t margin) {
-    return x.slice(2, margin, x.size(2) - margin).slice(3, margin, x.size(3) - margin);
-}
 
 /// Maps any number into (low, high) on a logarithmic scale.
 at::Tensor bounded_scale(const at::Tensor& raw, double low, double high) {
@@ -49,15 +45,6 @@ at::Tensor bounded_scale(const at::Tensor& raw, double low, double high) {
 /// (B, channels, H, W) as rows (B, H, W, channels), for a layer whose weights are float.
 at::Tensor rows_of(const at::Tensor& x) {
     return (at::autocast::is_autocast_enabled(x.device().type()) ? x : x.to(torch::kFloat)).permute({0, 2, 3, 1});
-}
-
-/// ln of a flux against the noise of a pixel for every tile, as if it held one star: the highest answer of the star's matched filter in and
-/// around it. @param features (B, C, H, W) @return (B, T_h, T_w, 1)
-at::Tensor anchors(const at::Tensor& features, std::int64_t filter_channel, std::int64_t tile_px) {
-    const at::Tensor filtered = crop(features.slice(1, filter_channel, filter_channel + 1), tile::k_padding_px - k_anchor_reach_px);
-    const at::Tensor highest = torch::max_pool2d(filtered.contiguous(), tile_px + 2 * k_anchor_reach_px, tile_px);
-    // asinh(s / 3) of a signal-to-noise ratio s; a star's flux is s times the square root of the PSF's noise-equivalent area.
-    return (highest + std::log(1.5 * std::sqrt(k_typical_area_px))).permute({0, 2, 3, 1});
 }
 
 }  // namespace
@@ -96,7 +83,7 @@ TilePosterior TilePosterior::of(const at::Tensor& tiles) const {
 }
 
 DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config)
-    : max_sources_{config.max_sources}, components_{config.components}, tile_px_{config.tile_px},
+    : max_sources_{config.max_sources}, components_{config.components}, tile_px_{config.tile_px}, place_anchor_{config.place_anchor},
       ln_flux_low_{config.flux_low_e > 0 ? std::log(config.flux_low_e) : -std::numeric_limits<double>::infinity()},
       filter_channel_{static_cast<std::int64_t>(config.compression_scales.size())} {
     const auto in = static_cast<std::int64_t>(config.bands.size()) * tile::feature_count(config.compression_scales.size());
@@ -117,6 +104,10 @@ DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config)
     film_head_ = register_module("film_head", Film(1, hidden));
     from_tower_ = register_module("from_tower", linear(4 * w, hidden * split * split));
     from_close_up_ = register_module("from_close_up", linear(4 * w, hidden));
+    if (place_anchor_) {
+        from_anchor_ = register_module("from_anchor", linear(k_evidence_numbers, hidden));
+        torch::nn::init::zeros_(from_anchor_->weight);
+    }
     if (config.reach > 0) {
         context_hidden_ = register_module("context_hidden", linear(context_length(config.reach, max_sources_), k_context_hidden));
         context_out_ = register_module("context_out", linear(k_context_hidden, hidden));
@@ -124,13 +115,13 @@ DetectionEncoderImpl::DetectionEncoderImpl(const EncoderConfig& config)
     }
     head_hidden_ = register_module("head_hidden", linear(hidden, hidden));
     const std::int64_t m = max_sources_, c = components_, slots = slot_count(m);
-    head_out_ = register_module("head_out", linear(hidden, m + 1 + numbers_of_part(c) * slots * c));
+    head_out_ = register_module("head_out", linear(hidden, m + 1 + numbers_of_part(c, place_anchor_) * slots * c));
     if (config.width_terms > 0) width_terms_ = register_parameter("width_terms", torch::zeros({k_width_terms, config.width_terms}));
     // Every tile begins with the same, moderate answer; the parts with different widths, or they would stay alike.
     torch::nn::init::zeros_(head_out_->weight);
     const torch::NoGradGuard no_grad;
     const at::Tensor spread = torch::arange(c, torch::kFloat) - 0.5 * static_cast<double>(c - 1);  // (C)
-    const at::Tensor bias = head_out_->bias.slice(0, m + 1).view({numbers_of_part(c), slots, c});
+    const at::Tensor bias = head_out_->bias.slice(0, m + 1).view({numbers_of_part(c, place_anchor_), slots, c});
     for (const std::int64_t width : {u_sd, v_sd, ln_flux_sd}) bias[width].copy_(spread.expand({slots, c}));
 }
 
@@ -151,8 +142,10 @@ at::Tensor DetectionEncoderImpl::trunk(const at::Tensor& x, const ImageCondition
     if (const std::int64_t split = tile::k_tile_px / tile_px_; split > 1) {
         tower = tower.unflatten(3, {split, split, -1}).permute({0, 1, 3, 2, 4, 5}).flatten(3, 4).flatten(1, 2);
     }
-    const at::Tensor tiles = (tower + from_close_up_->forward(rows_of(near))).to(torch::kFloat);
-    return torch::cat({tiles, anchors(x, filter_channel_, tile_px_)}, 3);
+    const at::Tensor tiles = tower + from_close_up_->forward(rows_of(near));
+    if (!place_anchor_) return torch::cat({tiles.to(torch::kFloat), flux_anchors(x, filter_channel_, tile_px_)}, 3);
+    const Anchors anchors = find_anchors(x, conditions, filter_channel_, tile_px_);
+    return torch::cat({(tiles + from_anchor_->forward(anchors.evidence)).to(torch::kFloat), anchors.numbers}, 3);
 }
 
 at::Tensor DetectionEncoderImpl::head(const at::Tensor& tiles, const at::Tensor& context, const ImageConditions& conditions) {
@@ -170,15 +163,22 @@ at::Tensor DetectionEncoderImpl::head(const at::Tensor& tiles, const at::Tensor&
 
 TilePosterior DetectionEncoderImpl::posterior(const at::Tensor& raw, const ImageConditions& conditions) const {
     const std::int64_t m = max_sources_, c = components_;
-    const at::Tensor parts = raw.slice(2, m + 1, raw.size(2) - 1).unflatten(2, {numbers_of_part(c), slot_count(m), c});  // (B, n, F, S, C)
-    const at::Tensor anchor = raw.slice(2, raw.size(2) - 1).reshape({-1, 1, 1});
+    const std::int64_t numbers = numbers_of_part(c, place_anchor_), anchor_begin = m + 1 + numbers * slot_count(m) * c;
+    const at::Tensor parts = raw.slice(2, m + 1, anchor_begin).unflatten(2, {numbers, slot_count(m), c});  // (B, n, F, S, C)
+    const auto anchor_number = [&](AnchorNumber which) { return raw.select(2, anchor_begin + which).reshape({-1, 1, 1}); };
+    const at::Tensor anchor = anchor_number(anchor_ln_flux);
     const auto part = [&](std::int64_t k) { return parts.select(2, k).flatten(0, 1); };
     const at::Tensor ln_noise = conditions.ln_noise.expand({raw.size(0), raw.size(1)}).reshape({-1, 1, 1});
     TilePosterior q;
     q.count_logits = raw.slice(2, 0, m + 1).flatten(0, 1);
-    q.log_weight = c > 1 ? torch::log_softmax(part(weight), 2) : torch::zeros_like(part(u_mean));
+    q.log_weight = c > 1 ? torch::log_softmax(part(numbers - 1), 2) : torch::zeros_like(part(u_mean));
     q.u_mean = 0.5 + 1.5 * torch::tanh(part(u_mean));
     q.v_mean = 0.5 + 1.5 * torch::tanh(part(v_mean));
+    if (place_anchor_) {
+        const at::Tensor share = torch::sigmoid(k_first_share + part(k_common_numbers));
+        q.u_mean = torch::lerp(q.u_mean, anchor_number(anchor_u), share);
+        q.v_mean = torch::lerp(q.v_mean, anchor_number(anchor_v), share);
+    }
     q.u_sd = bounded_scale(part(u_sd), 0.002, 3.0);
     q.v_sd = bounded_scale(part(v_sd), 0.002, 3.0);
     q.ln_flux_mean = ln_noise + anchor + k_ln_flux_scale * part(ln_flux_shift) + part(anchor_gain) * (anchor - k_ln_flux_centre);

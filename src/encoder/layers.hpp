@@ -24,4 +24,9 @@ inline torch::nn::Linear linear(std::int64_t in, std::int64_t out) {
 /// max(x, 0), in x's own memory.
 inline at::Tensor rectify(at::Tensor x) { return x.relu_(); }
 
+/// The middle of x (B, C, H, W) without `margin` pixels on each side.
+inline at::Tensor crop(const at::Tensor& x, std::int64_t margin) {
+    return x.slice(2, margin, x.size(2) - margin).slice(3, margin, x.size(3) - margin);
+}
+
 }  // namespace bliss::encoder

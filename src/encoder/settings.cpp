@@ -18,6 +18,8 @@ void describe(ConfigVisitor& visitor, EncoderConfig& config) {
     visitor.field("shape_components", config.shape_components, "parts of the posterior of a galaxy's shape (P)", Range{1, 8});
     visitor.field("shape_couplings", config.shape_couplings, "affine couplings that bend that posterior", Range{0, 16});
     visitor.field("width_terms", config.width_terms, "terms of a correction of the widths of location and flux by brightness", Range{0, 8});
+    visitor.field("place_anchor", config.place_anchor,
+                  "places, too, are read against the peak of the star's matched filter, and the network is told of it");
     visitor.field("flux_low_e", config.flux_low_e,
                   "least flux of a source's posterior, electrons: simulator.prior.label_flux_min_e; 0: none", Range{0, 1e12});
     visitor.field("width", config.width, "width of the detection encoder: 2, later 4 times as many channels", Range{4, 256});
@@ -44,7 +46,7 @@ std::array<float, k_condition_count> conditioning(const survey::Psf& psf, double
     const auto scaled = [](double value, double centre, double scale) {
         return static_cast<float>((std::log(value) - std::log(centre)) / scale);
     };
-    return {scaled(psf.noise_equivalent_area_px(), 33.0, 0.6), scaled(psf.radius_of_encircled_energy(0.5), 1.9, 0.3),
+    return {scaled(psf.noise_equivalent_area_px(), k_area_centre_px, k_area_scale), scaled(psf.radius_of_encircled_energy(0.5), 1.9, 0.3),
             scaled(psf.radius_of_encircled_energy(0.8), 3.4, 0.4), scaled(background_e, 800.0, 0.5)};
 }
 

@@ -16,8 +16,6 @@ namespace {
 
 /// Widths of the Gaussians that stand for a star and for galaxies, pixels.
 constexpr double k_filter_sigmas_px[k_filter_count] = {0, 1.5, 3.5};
-/// Signal-to-noise ratio at which the compression of a filtered image sets in: about that of the faintest sources.
-constexpr double k_filtered_scale = 3;
 /// No pixel of any image is farther from the background, in units of the noise; keeps what follows finite.
 constexpr double k_u_limit = 1e6;
 /// Rows computed at once: they stay in the processor's cache.

@@ -72,7 +72,8 @@ class Training(Train):
 
     @classmethod
     def train(cls, output, *arguments, ranks=0):
-        return super().train(output, "--set", "encoder.width=24", "--set", "encoder.head_width=48", *arguments, ranks=ranks)
+        wide = ("--set", "encoder.width=24", "--set", "encoder.head_width=48", "--set", "encoder.place_anchor=true")
+        return super().train(output, *wide, *arguments, ranks=ranks)
 
     def test_same_bytes_whatever_threads_ranks_and_sums(self):
         self.assertIn("networks on GPUs", self.first_run.err)

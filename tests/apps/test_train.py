@@ -74,6 +74,7 @@ class LossCurve(Train):
     def test_models_of_other_tiles_and_counts_catalogue(self):
         for name, settings in {"three sources": ["encoder.max_sources=3", "encoder.components=2"],
                                "independent tiles": ["encoder.reach=0"],
+                               "anchored places": ["encoder.place_anchor=true"],
                                "tiles of 2 px": ["encoder.tile_px=2", "encoder.reach=2"]}.items():
             with self.subTest(name):
                 sources, samples = self.catalogue_with(*settings)

@@ -71,13 +71,14 @@ public:
     explicit DetectionEncoderImpl(const EncoderConfig& config);
 
     /// What the image shows of each tile. @param x features (B, C, 4 T_h + 48, 4 T_w + 48)
-    /// @return (B, s T_h, s T_w, hidden + 1) float, with s = 1 for tiles of 4 pixels, 2 for tiles of 2; last stands the anchor: ln of the
-    /// flux, against the noise, that a star would have, behind a typical PSF, where the matched filter is highest in the tile
+    /// @return (B, s T_h, s T_w, hidden + A) float, with s = 1 for tiles of 4 pixels, 2 for tiles of 2; last stands the anchor, A = 1 or,
+    /// with a place, 3 numbers: ln of the flux, against the noise, and place in the tile of the star that the matched filter sees there
     at::Tensor trunk(const at::Tensor& x, const ImageConditions& conditions);
 
-    /// Raw outputs for n tiles of each of B images. @param tiles (B, n, hidden + 1) of `trunk`
+    /// Raw outputs for n tiles of each of B images. @param tiles (B, n, hidden + A) of `trunk`
     /// @param context (B, n, context_length) of the neighbours, or undefined: nothing is told of any of them
-    /// @return (B, n, (M + 1) + F S C + 1) with F = 7 numbers a part, and its weight as eighth where there are several; last the anchor
+    /// @return (B, n, (M + 1) + F S C + A) with F = 7 numbers a part, its anchor's share of places where there is one, and its weight where
+    /// there are several; last the anchor
     at::Tensor head(const at::Tensor& tiles, const at::Tensor& context, const ImageConditions& conditions);
 
     /// Puts raw outputs into the ranges of the posterior's parameters. @param raw (B, n, K) @return of N = B n tiles
@@ -96,6 +97,7 @@ private:
     std::int64_t max_sources_;
     std::int64_t components_;
     std::int64_t tile_px_;
+    bool place_anchor_;
     double ln_flux_low_;
     std::int64_t filter_channel_;   ///< of the features: the star's matched filter
     std::vector<torch::nn::Conv2d> convs_;
@@ -104,6 +106,7 @@ private:
     Film film_head_{nullptr};
     torch::nn::Linear from_tower_{nullptr};
     torch::nn::Linear from_close_up_{nullptr};
+    torch::nn::Linear from_anchor_{nullptr};   ///< absent without a place anchor
     torch::nn::Linear context_hidden_{nullptr};
     torch::nn::Linear context_out_{nullptr};
     torch::nn::Linear head_hidden_{nullptr};

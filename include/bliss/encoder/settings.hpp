@@ -21,6 +21,7 @@ struct EncoderConfig {
     std::int64_t shape_components = 1;              ///< P, parts of the posterior of a galaxy's shape
     std::int64_t shape_couplings = 0;               ///< couplings that bend that posterior
     std::int64_t width_terms = 0;                   ///< terms of a correction of the parts' widths by brightness
+    bool place_anchor = false;                      ///< whether places, too, are read against the matched filter's peak
     double flux_low_e = 0;                          ///< no source is fainter, electrons; 0: not said
     std::int64_t width = 24;                        ///< channels at half resolution are twice, at quarter resolution four times as many
     std::int64_t head_width = 128;                  ///< hidden channels of the detection head
@@ -38,6 +39,9 @@ void check_encoder(const EncoderConfig& config);
 /// encircled energy of the PSF, ln background; shifted and scaled to order one.
 inline constexpr std::int64_t k_condition_count = 4;
 [[nodiscard]] std::array<float, k_condition_count> conditioning(const survey::Psf& psf, double background_e);
+
+/// What the first of them, n, says of the PSF's noise-equivalent area: centre * exp(scale * n).
+inline constexpr double k_area_centre_px = 33, k_area_scale = 0.6;
 
 /// ln of a flux against the noise of a pixel, as the networks read and give it: of order one. A source at the limit of detection has
 /// about e^4 times the noise.

@@ -59,7 +59,7 @@ private:
 /// The chain of a detection encoder on a frame.
 class NetworkChain : public TileChain {
 public:
-    /// @param trunk (rows, cols, hidden + 1) see trunk_dense @param shift moves what the network says to the field's prior
+    /// @param trunk (rows, cols, hidden + A) see trunk_dense @param shift moves what the network says to the field's prior
     /// @param seen see TileChain
     NetworkChain(encoder::DetectionEncoder network, const encoder::EncoderConfig& config, const encoder::ImageConditions& conditions,
                  at::Tensor trunk, const PriorShift& shift, std::vector<char> seen = {});

@@ -24,6 +24,8 @@ struct PixelBlock {
 inline constexpr std::int64_t k_filter_px = 11;
 /// Matched filters of an image: for a star, and for round galaxies of two sizes.
 inline constexpr std::int64_t k_filter_count = 3;
+/// Signal-to-noise ratio at which the compression of a filtered image sets in: about that of the faintest sources.
+inline constexpr double k_filtered_scale = 3;
 
 /// The PSF convolved with Gaussians of sigma 0, 1.5 and 3.5 px, cut to the filter's square and scaled to a sum of squares of 1: an
 /// image in units of its noise, convolved with it, gives at every pixel the signal-to-noise ratio of such a source's light within
@@ -32,7 +34,7 @@ inline constexpr std::int64_t k_filter_count = 3;
 [[nodiscard]] at::Tensor matched_filters(const survey::Psf& psf);
 
 /// What the networks see. With u = (x - gamma) / sqrt(gamma): for each compression scale s the channel asinh(u / s); for each
-/// matched filter k the channel asinh((u * k) / 3); last the validity. Pixels that are not valid have u = 0.
+/// matched filter k the channel asinh((u * k) / k_filtered_scale); last the validity. Pixels that are not valid have u = 0.
 /// The filters reach k_filter_px / 2 pixels around a pixel; off the image u is 0. The bits do not depend on the threads.
 /// @param filters (B, k_filter_count, k_filter_px, k_filter_px), on the device of the pixels, where the features are made, too
 /// @return (B, feature_count(scales), H, W), channels last in memory
