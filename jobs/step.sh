@@ -16,9 +16,12 @@ begun() {
     [ -n "$(find "$output" -type f -newer "$first" \( -name '*.journal' -o -name '*.safetensors' -o -name '*.h5' \) -print -quit)" ]
 }
 
-# step FILE PROGRAM ARGUMENTS...: the program on all of the job's nodes; its status. FILE is one that it writes whenever it begins its work.
-# srun may say that all is well though it has started nothing: of an attempt that was killed with its node, sockets are left in the
-# spool folder of slurmd that are in the way of the same step of the next attempt (SLURM 22.05 with PMIx). The next step has others.
+# step FILE PROGRAM ARGUMENTS...: the program on all of the job's nodes; its status. FILE is one that it writes whenever all goes well.
+# Tried three times if it did not come to its work:
+# - srun may say that all is well though it has started nothing: of an attempt that was killed with its node, sockets are left in the spool
+#   folder of slurmd that are in the way of the same step of the next attempt (SLURM 22.05 with PMIx). The next step has others.
+# - A rank may be ended by a signal while MPI starts: about once in some hundred starts, one of Open MPI 4.1.4 under SLURM gets a message
+#   over TCP before it has said who takes it (a null pointer in MPI_Init).
 step() {
     local file=$1 status try option
     local -a command
@@ -31,10 +34,15 @@ step() {
         done
         srun "${BLISS_SRUN[@]}" "${command[@]}" || status=$?
         case " $* " in *" --dry-run "*) return "$status" ;; esac
-        if [ "$status" != 0 ] || [ "$file" -nt "$mark" ]; then return "$status"; fi
-        echo "$(date -Is) step $try of the job was not started, though srun says that all is well"
+        if [ "$status" = 0 ] && [ ! "$file" -nt "$mark" ]; then
+            echo "$(date -Is) step $try of the job was not started, though srun says that all is well"
+        elif [ "$status" -gt 128 ] && [ -z "$(find "$output" -type f -newer "$mark" ! -name '.job-*' -print -quit)" ]; then
+            echo "$(date -Is) step $try of the job was ended by a signal (status $status) before its work began"
+        else
+            return "$status"
+        fi
     done
-    return 1
+    return "$((status == 0 ? 1 : status))"
 }
 
 # end_job STATUS: a job script's last line. Where the job is ended otherwise another attempt may follow, which has to know of the first.

@@ -1,10 +1,12 @@
 """The jobs under jobs/ on a SLURM cluster of two nodes, started on this machine (tools/slurm_cluster.sh)."""
 
 import socket
+import tempfile
 import unittest
+from pathlib import Path
 
 from cluster import ClusterCase
-from support import REPO, bliss, sha256, simulate
+from support import BINARY, REPO, bliss, sha256, simulate
 
 FRAMES = 6
 
@@ -23,8 +25,8 @@ class Jobs(ClusterCase):
         self.assertDone(self.simulated)
         self.assertDone(self.reference)
 
-    def submit_catalog(self, *options):
-        return self.submit("catalog.sbatch", self.config, self.out, "--set", f"model={self.model}", *options)
+    def submit_catalog(self, *arguments, options=()):
+        return self.submit("catalog.sbatch", self.config, self.out, "--set", f"model={self.model}", *arguments, options=options)
 
     def assertSameCatalogue(self):
         self.assertEqual(sha256(self.out / "catalog.h5"), sha256(self.nodes_see / "reference/catalog.h5"), self.said())
@@ -71,6 +73,24 @@ class Jobs(ClusterCase):
         self.assertEqual(int(number), int(first) + 1)
         self.wait("the end of the job", lambda: self.finished(number))
         self.assertIn("step 1 of the job was not started", self.said())
+        self.assertIn("ended with status 0", self.said())
+        self.assertSameCatalogue()
+
+    def test_a_step_that_is_ended_before_its_work_is_tried_again(self):
+        """As Open MPI 4.1.4 does it now and then: rank 1 is ended by a signal while the others start MPI."""
+        programs = Path(tempfile.mkdtemp(prefix="bin-", dir=self.nodes_see))
+        program = programs / "bliss-mpi"
+        program.write_text(f"""#!/bin/sh
+if [ "$SLURM_PROCID" = 1 ] && [ ! -e {programs}/ended ]; then
+    : >{programs}/ended
+    kill -SEGV $$
+fi
+exec {BINARY} "$@"
+""")
+        program.chmod(0o755)
+        number = self.submit_catalog(options=[f"--export=ALL,BLISS_BIN={programs}"])
+        self.wait("the end of the job", lambda: self.finished(number))
+        self.assertRegex(self.said(), r"step 1 of the job was ended by a signal \(status \d+\) before its work began")
         self.assertIn("ended with status 0", self.said())
         self.assertSameCatalogue()
 
