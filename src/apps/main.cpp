@@ -7,16 +7,25 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <fstream>
 
 namespace {
 
 using namespace bliss;
 
+/// Tells a job script that asks for it (jobs/step.sh) that the program has begun: from now on it says itself why it ends.
+void tell_begun() {
+    if (const char* const file = std::getenv("BLISS_BEGUN_FILE"); file != nullptr) std::ofstream{file};
+}
+
 /// Runs a command. An error that all ranks agreed on is told once, by rank 0, and all end in order; one that a rank met alone
 /// is told by that rank and ends the others, who may be waiting for it.
 int run(const apps::Command& command, const apps::Common& common) {
     const comm::Communicator world = comm::Communicator::world();
+    world.barrier();  // all ranks have started MPI
+    if (world.rank() == 0) tell_begun();
     const auto verbosity = common.quiet ? Verbosity::quiet : common.debug ? Verbosity::debug : Verbosity::normal;
     start_log(world.rank(), world.size(), verbosity);
     const auto fail = [&](const std::exception& error, int status) {
@@ -68,6 +77,7 @@ int main(int argc, char** argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
+        tell_begun();
         return app.exit(error) == 0 ? apps::k_exit_done : apps::k_exit_usage;
     }
     for (const apps::Command& command : commands) {

@@ -76,8 +76,15 @@ class Jobs(ClusterCase):
         self.assertIn("ended with status 0", self.said())
         self.assertSameCatalogue()
 
-    def test_a_step_that_is_ended_before_its_work_is_tried_again(self):
-        """As Open MPI 4.1.4 does it now and then: rank 1 is ended by a signal while the others start MPI."""
+    def test_what_ends_by_itself_is_not_tried_again(self):
+        for option, word in (("--help", "--samples"), ("--no-such-option", "--no-such-option")):
+            number = self.submit_catalog(option)
+            self.wait("the end of the job", lambda: self.finished(number))
+            self.assertIn(word, self.said())
+            self.assertNotIn("step 1 of the job", self.said())
+
+    def test_a_step_that_is_ended_before_it_begins_is_tried_again(self):
+        """As Open MPI 4.1.4 does it now and then: rank 1 crashes while the others start MPI."""
         programs = Path(tempfile.mkdtemp(prefix="bin-", dir=self.nodes_see))
         program = programs / "bliss-mpi"
         program.write_text(f"""#!/bin/sh
@@ -90,7 +97,7 @@ exec {BINARY} "$@"
         program.chmod(0o755)
         number = self.submit_catalog(options=[f"--export=ALL,BLISS_BIN={programs}"])
         self.wait("the end of the job", lambda: self.finished(number))
-        self.assertRegex(self.said(), r"step 1 of the job was ended by a signal \(status \d+\) before its work began")
+        self.assertRegex(self.said(), r"step 1 of the job was ended by a signal \(status \d+\) before the program began")
         self.assertIn("ended with status 0", self.said())
         self.assertSameCatalogue()
 
