@@ -19,7 +19,7 @@ constexpr double k_no_peak = 100;
 /// The least bend of a parabola, and the least share of the product of two bends that a saddle leaves.
 constexpr double k_least_bend = 1e-3, k_least_share = 0.1;
 /// Farthest of a parabola's top from the pixel, along each axis.
-constexpr double k_farthest_px = 0.6;
+constexpr double k_farthest_top_px = 0.6;
 /// Below this answer, a signal-to-noise ratio of 3.5, an error of location means nothing.
 constexpr double k_least_top = 1;
 /// Answers are told of as (asinh(s / k_filtered_scale) - centre) / scale.
@@ -67,7 +67,7 @@ Peak highest_peak(const Answers& answers, std::int64_t tile_px, std::int64_t rea
     const at::Tensor slope_x = 0.5 * (right - left), slope_y = 0.5 * (below - above);
     const at::Tensor twist = 0.25 * (answer(0, 1, 1) + answer(0, -1, -1) - answer(0, 1, -1) - answer(0, -1, 1));
     const at::Tensor bends = peak.bend_x * peak.bend_y, determinant = torch::maximum(bends - twist.square(), k_least_share * bends);
-    const auto within = [](const at::Tensor& shift) { return shift.clamp(-k_farthest_px, k_farthest_px); };
+    const auto within = [](const at::Tensor& shift) { return shift.clamp(-k_farthest_top_px, k_farthest_top_px); };
     const at::Tensor x = within((peak.bend_y * slope_x + twist * slope_y) / determinant);
     const at::Tensor y = within((peak.bend_x * slope_y + twist * slope_x) / determinant);
     peak.top = there + x * slope_x + y * slope_y + twist * x * y - 0.5 * (peak.bend_x * x.square() + peak.bend_y * y.square());

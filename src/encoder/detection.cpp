@@ -21,7 +21,17 @@ constexpr std::int64_t k_context_hidden = 64;
 enum Layer : std::size_t { to_half, half, to_quarter, block1_a, block1_b, block2_a, block2_b, close_up };
 /// The numbers of one part of a slot's posterior, in order. Of the flux's mean: what is added to the anchor, and how much more or less than
 /// whole the anchor counts. After them how much the place's anchor counts, where there is one, and a weight, where there are several parts.
-enum Number : std::int64_t { u_mean, v_mean, u_sd, v_sd, ln_flux_shift, anchor_gain, ln_flux_sd, k_common_numbers };
+enum Number : std::int64_t {
+    u_mean,
+    v_mean,
+    u_sd,
+    v_sd,
+    ln_flux_shift,
+    anchor_gain,
+    ln_flux_sd,
+    k_common_numbers,
+    place_share = k_common_numbers,
+};
 std::int64_t numbers_of_part(std::int64_t components, bool place_anchor) {
     return k_common_numbers + (place_anchor ? 1 : 0) + (components > 1 ? 1 : 0);
 }
@@ -175,7 +185,7 @@ TilePosterior DetectionEncoderImpl::posterior(const at::Tensor& raw, const Image
     q.u_mean = 0.5 + 1.5 * torch::tanh(part(u_mean));
     q.v_mean = 0.5 + 1.5 * torch::tanh(part(v_mean));
     if (place_anchor_) {
-        const at::Tensor share = torch::sigmoid(k_first_share + part(k_common_numbers));
+        const at::Tensor share = torch::sigmoid(k_first_share + part(place_share));
         q.u_mean = torch::lerp(q.u_mean, anchor_number(anchor_u), share);
         q.v_mean = torch::lerp(q.v_mean, anchor_number(anchor_v), share);
     }

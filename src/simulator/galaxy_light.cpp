@@ -1,5 +1,6 @@
 #include "bliss/simulator/galaxy_light.hpp"
 
+#include "bliss/core/check.hpp"
 #include "fast_math.hpp"
 
 #include <algorithm>
@@ -97,6 +98,7 @@ GalaxyLight scaled(GalaxyLight light, double factor) {
 }
 
 GalaxyLight with_clumps(const GalaxyLight& light, double share, RandomStream& random) {
+    BLISS_EXPECT(!light.empty() && share >= 0 && share <= 1, "a galaxy's light, and a share of it");
     const int clumps = k_fewest_clumps + static_cast<int>(random.uniform() * (k_most_clumps - k_fewest_clumps + 1));
     GalaxyLight out = light;
     for (LightComponent& component : out) component.weight *= 1 - share;

@@ -258,6 +258,12 @@ std::string field_list(const Stripe& stripe) {
 
 void check_stripe(const FramesConfig& config) {
     check_simulator(config.simulator);
+    const ConditionsConfig& conditions = config.simulator.conditions;
+    for (const auto& [key, value] : {std::pair{"psf_ellipticity_high", conditions.psf_ellipticity_high},
+                                     {"clump_share_high", conditions.clump_share_high}}) {
+        // SDSS's files of a stripe have round PSFs, and a galaxy has to look the same in each of its fields.
+        if (value != 0) throw ConfigError(fmt::format("simulator.conditions.{} is {}: not for a stripe; set it to 0", key, value));
+    }
     const auto narrow = [](std::string_view key, std::int64_t overlap, std::int64_t side) {
         if (2 * overlap > side) throw ConfigError(fmt::format("stripe.{} is {}: at most half a field's {} pixels", key, overlap, side));
     };

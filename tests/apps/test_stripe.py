@@ -144,7 +144,9 @@ class Stripe(Case):
         self.assertEqual(run.code, 2, run)
 
     def test_settings_that_make_no_stripe(self):
-        for setting, words in (("stripe.overlap_rows_px=300", "at most half a field's 420 pixels"), ("layout=\"strip\"", "layout"),
+        for setting, words in (("stripe.overlap_rows_px=300", "at most half a field's 420 pixels"),
+                               ("simulator.conditions.clump_share_high=0.2", "not for a stripe"),
+                               ("simulator.conditions.psf_ellipticity_high=0.1", "not for a stripe"), ("layout=\"strip\"", "layout"),
                                ("stripe.broken_fields=9", "there are 8 fields"), ("stripe.camcols=7", "camcols")):
             self.assertFails(simulate_stripe(self.folder / "stripe", "--set", setting), 2, words)
 

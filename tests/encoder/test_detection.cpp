@@ -163,7 +163,7 @@ struct Star {
 /// What a new network says of stars on an image without noise, of 2 x 3 tiles of 4 pixels with their padding.
 /// @param stretch of the stars' PSF along the diagonal, against the round one that the network is told
 encoder::TilePosterior first_answer(const std::vector<Star>& stars, const survey::Psf& psf, std::int64_t tile_px = 4, double stretch = 1,
-                                    bool place_anchor = true) {
+                                    bool place_anchor = true, double saturation_e = std::numeric_limits<double>::infinity()) {
     encoder::DetectionEncoder network{
         encoder::EncoderConfig{.tile_px = tile_px, .place_anchor = place_anchor, .width = 8, .head_width = 16}};
     const torch::NoGradGuard no_grad;
@@ -178,7 +178,7 @@ encoder::TilePosterior first_answer(const std::vector<Star>& stars, const survey
             }
         }
     }
-    const tile::PixelBlock block{electrons, torch::full({1, 1, 1}, 400.0f), torch::ones_like(electrons, torch::kUInt8)};
+    const tile::PixelBlock block{electrons, torch::full({1, 1, 1}, 400.0f), (electrons < saturation_e).to(torch::kUInt8)};
     const at::Tensor features = tile::features(block, tile::matched_filters(psf).unsqueeze(0), {2, 30});
     const auto numbers = encoder::conditioning(psf, 400);
     const encoder::ImageConditions conditions{torch::tensor({{numbers[0], numbers[1], numbers[2], numbers[3]}}), torch::zeros({1, 1}),
@@ -220,6 +220,18 @@ TEST_CASE("a new network may take place and flux of a star from its matched filt
         CHECK(std::abs(anchored_px(q.u_mean, 1) - 3.2) < 0.01);
         CHECK(std::abs(anchored_px(q.v_mean, 1) - 2.1) < 0.01);
         CHECK(std::abs(q.ln_flux_mean[1][0][0].item<double>() - std::log(flux_e)) < 0.02);
+    }
+}
+
+TEST_CASE("saturated cores and images without a valid pixel have finite anchors") {
+    for (const double saturation_e : {2e4, 100.0}) {  // below the sky, too
+        const encoder::TilePosterior q = first_answer({{30.7, 25.6, 1e6}}, survey::Psf::from_fwhm(3.3), 4, 1, true, saturation_e);
+        for (const at::Tensor& mean : {q.u_mean, q.v_mean}) {
+            CHECK(mean.min().item<double>() > -1);
+            CHECK(mean.max().item<double>() < 2);
+        }
+        for (const at::Tensor& number : {q.u_sd, q.v_sd, q.ln_flux_mean, q.ln_flux_sd}) CHECK(torch::isfinite(number).all().item<bool>());
+        CHECK(q.ln_flux_mean.max().item<double>() < std::log(1e6) + 1);
     }
 }
 
