@@ -149,8 +149,14 @@ class Model(Survey):
         data = self.model.read_bytes()
         name = b'"detection.conv1.weight"'
         self.assertEqual(data.count(name), 1)
-        self.write(data.replace(name, name.replace(b"conv1", b"conv?")))
+        self.write(data.replace(name, name.replace(b"weight", b"weighs")))  # the same bytes in the same order: not damaged
         self.check("detection.conv1.weight")
+
+    def test_whose_weights_are_damaged(self):
+        data = bytearray(self.model.read_bytes())
+        data[-1000] ^= 0x10
+        self.write(bytes(data))
+        self.check("damaged")
 
 
 class Output(Survey):
