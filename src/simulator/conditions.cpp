@@ -61,8 +61,9 @@ void describe(ConfigVisitor& visitor, ConditionsConfig& config) {
                   "ellipticity (a^2 - b^2) / (a^2 + b^2) of the PSF, from 0 to this; the networks are told a round one of that area",
                   Range{0, 0.9});
     visitor.field("clump_share_high", config.clump_share_high,
-                  "share of the light of galaxies of 25,000 electrons and more that lies in clumps, from 0 to this; their place and "
-                  "shape are those of the rest",
+                  fmt::format("share of the light of galaxies of {:.0f} electrons and more that lies in clumps, from 0 to this; their "
+                              "place and shape are those of the rest",
+                              k_clumps_from_e),
                   Range{0, 0.9});
     visitor.field("halo_share_high", config.halo_share_high, "share of a star's light in a wide halo, from 0 to this", k_unit_interval);
     visitor.field("spike_share_high", config.spike_share_high, "share of a star's light in each of two diffraction spikes, from 0 to this",

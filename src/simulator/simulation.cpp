@@ -16,8 +16,6 @@ namespace {
 /// Sources up to this far off the image still shine into it, and bright ones up to k_farthest_px.
 constexpr double k_margin_px = 16;
 constexpr double k_bright_e = 1e5;
-/// Galaxies from here on may have clumps; those of fainter ones would drown in noise.
-constexpr double k_clumps_from_e = 2.5e4;
 /// The one more bright star of an image lies at most this far off it.
 constexpr double k_bright_star_margin_px = 50;
 /// A saturated star's charge bleeds along one axis: up to this many radii of the saturated core, and this thick.

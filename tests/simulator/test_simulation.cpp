@@ -129,7 +129,7 @@ TEST_CASE("bright galaxies may have clumps, and nothing else changes") {
     config.conditions.sources_per_tile_low = config.conditions.sources_per_tile_high = 0.01;
     SimulatorConfig clumpy = config;
     clumpy.conditions.clump_share_high = 0.3;
-    const auto bright = [](const Source& s) { return !s.is_star && s.flux_e >= 2.5e4; };
+    const auto bright = [](const Source& s) { return !s.is_star && s.flux_e >= k_clumps_from_e; };
     int same = 0, changed = 0;
     for (std::uint32_t sample = 0; sample < 20; ++sample) {
         const Simulated smooth = simulate_one(config, sample), with_clumps = simulate_one(clumpy, sample);

@@ -9,6 +9,9 @@
 
 namespace bliss::simulator {
 
+/// Galaxies of this flux and more may have clumps; those of fainter ones would drown in noise.
+inline constexpr double k_clumps_from_e = 2.5e4;
+
 /// What differs from field to field, as ranges a simulated image draws from: seeing, sky, source density, bad pixels.
 /// Defaults cover SDSS r (photoField tables of two runs).
 struct ConditionsConfig {
